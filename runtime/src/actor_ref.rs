@@ -1,0 +1,533 @@
+//! How others reach an actor: references, and the futures of `tell` and `ask`.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context as Task, Poll, Waker};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::Sleep;
+
+use crate::cell::ActorCell;
+use crate::envelope::{NoReply, Parcel};
+use crate::error::{AskError, TellError, TryTellError};
+use crate::mailbox::{GivenUp, Ticket};
+use crate::{Actor, Handler, Message, Path};
+
+/// How long an [`ask`](ActorRef::ask) waits for its reply unless it says otherwise.
+///
+/// Five seconds, as OTP's `gen_server:call`: long enough for a busy service,
+/// short enough that a caller does not hang for good on a stuck one.
+pub const ASK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A reference to an actor's role: it stays good when the actor is restarted.
+///
+/// It is `Send`, cheap to clone (one reference count), and does not keep the
+/// actor running: the tree decides about that.
+pub struct ActorRef<A: Actor> {
+    pub(crate) cell: Arc<ActorCell<A>>,
+}
+
+/// A reference to an actor that does not keep its mailbox in memory.
+///
+/// For caches and tables of actors that come and go.
+pub struct WeakActorRef<A: Actor> {
+    cell: Weak<ActorCell<A>>,
+}
+
+/// A reference to some actor that takes messages of type `M`.
+///
+/// It hides which actor it is, so that whoever holds it depends on the message
+/// alone.
+pub struct Recipient<M: Message> {
+    pub(crate) to: Arc<dyn Receive<M>>,
+}
+
+impl<A: Actor> ActorRef<A> {
+    /// Puts a message into the mailbox, waiting until there is room.
+    ///
+    /// Messages of one sender to one actor are handled in the order in which
+    /// they were told. `Ok` means that the mailbox has the message, not that it
+    /// was or will be handled. Nothing happens until the future is awaited.
+    ///
+    /// There is no time limit unless [`Tell::within`] sets one.
+    ///
+    /// # Errors
+    ///
+    /// [`TellError`] gives the message back when the actor has stopped for good,
+    /// or the time is up. An actor that is being restarted has not stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future before it completes takes the message back: it is
+    /// dropped, and counted as rejected, reason `cancelled`.
+    pub fn tell<M>(&self, message: M) -> Tell<'_, M>
+    where
+        A: Handler<M>,
+        M: Message<Reply = ()>,
+    {
+        Tell::new(&*self.cell, message)
+    }
+
+    /// Puts a message into the mailbox if there is room now.
+    ///
+    /// # Errors
+    ///
+    /// [`TryTellError`] gives the message back when the mailbox is full, senders
+    /// are waiting for room, or the actor has stopped for good.
+    pub fn try_tell<M>(&self, message: M) -> Result<(), TryTellError<M>>
+    where
+        A: Handler<M>,
+        M: Message<Reply = ()>,
+    {
+        try_tell(&*self.cell, message)
+    }
+
+    /// Sends a message and waits for its reply, for [five seconds](ASK_TIMEOUT) unless [`Ask::within`] says otherwise.
+    ///
+    /// The time covers both the wait for room in the mailbox and the wait for the
+    /// reply. Nothing happens until the future is awaited.
+    ///
+    /// # Errors
+    ///
+    /// [`AskError`] says whether the message was handled, and gives it back if
+    /// it never reached the mailbox.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future takes the message back if it has not reached the
+    /// mailbox; afterwards the message is handled all the same, and its reply
+    /// goes nowhere.
+    pub fn ask<M>(&self, message: M) -> Ask<'_, M>
+    where
+        A: Handler<M>,
+        M: Message,
+    {
+        Ask::new(&*self.cell, message)
+    }
+
+    /// Returns this reference as one that only knows the message.
+    #[must_use]
+    pub fn recipient<M>(&self) -> Recipient<M>
+    where
+        A: Handler<M>,
+        M: Message,
+    {
+        Recipient {
+            to: Arc::clone(&self.cell) as Arc<dyn Receive<M>>,
+        }
+    }
+
+    /// Returns a reference that does not keep the mailbox in memory.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakActorRef<A> {
+        WeakActorRef {
+            cell: Arc::downgrade(&self.cell),
+        }
+    }
+
+    /// Returns the actor's place in the tree.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.cell.path
+    }
+
+    /// Returns how many messages are queued at this moment, the one being handled not included.
+    ///
+    /// It is exact, also while the handler is stuck.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.cell.mailbox.depth()
+    }
+
+    /// Returns how many messages the mailbox holds at most.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.cell.mailbox.capacity()
+    }
+}
+
+impl<A: Actor> WeakActorRef<A> {
+    /// Returns the full reference, unless the role is gone and forgotten by all.
+    #[must_use]
+    pub fn upgrade(&self) -> Option<ActorRef<A>> {
+        self.cell.upgrade().map(|cell| ActorRef { cell })
+    }
+}
+
+impl<M: Message> Recipient<M> {
+    /// Puts a message into the mailbox, waiting until there is room; see [`ActorRef::tell`].
+    ///
+    /// # Errors
+    ///
+    /// [`TellError`] gives the message back.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ActorRef::tell`].
+    pub fn tell(&self, message: M) -> Tell<'_, M>
+    where
+        M: Message<Reply = ()>,
+    {
+        Tell::new(&*self.to, message)
+    }
+
+    /// Puts a message into the mailbox if there is room now; see [`ActorRef::try_tell`].
+    ///
+    /// # Errors
+    ///
+    /// [`TryTellError`] gives the message back.
+    pub fn try_tell(&self, message: M) -> Result<(), TryTellError<M>>
+    where
+        M: Message<Reply = ()>,
+    {
+        try_tell(&*self.to, message)
+    }
+
+    /// Sends a message and waits for its reply; see [`ActorRef::ask`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ActorRef::ask`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`ActorRef::ask`].
+    pub fn ask(&self, message: M) -> Ask<'_, M> {
+        Ask::new(&*self.to, message)
+    }
+
+    /// Returns the actor's place in the tree.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.to.path()
+    }
+}
+
+/// What a mailbox offers to a sender who knows the message but not the actor.
+pub(crate) trait Receive<M: Message>: Send + Sync {
+    fn path(&self) -> &Path;
+    /// Offers a message; `Err` hands it back, with whether the actor has stopped.
+    fn offer(&self, parcel: Parcel<M>, when_full: crate::mailbox::WhenFull<'_>) -> Offered<M>;
+    fn poll_ticket(&self, ticket: Ticket, waker: &Waker) -> Offered<M>;
+    fn give_up(&self, ticket: Ticket, why: GivenUp) -> Option<Parcel<M>>;
+    /// Makes a dead letter of an event that this subscriber did not get.
+    fn lost(&self, message: &M, stopped: bool)
+    where
+        M: fmt::Debug;
+    fn sleep(&self, duration: Duration) -> Pin<Box<Sleep>>;
+    fn same_role(&self, role: usize) -> bool;
+}
+
+/// [`Admission`](crate::mailbox::Admission) with the message's type known again.
+pub(crate) enum Offered<M: Message> {
+    Accepted,
+    Waiting(Ticket),
+    Full(Parcel<M>),
+    Closed(Parcel<M>),
+}
+
+fn try_tell<M: Message<Reply = ()>>(
+    to: &dyn Receive<M>,
+    message: M,
+) -> Result<(), TryTellError<M>> {
+    match to.offer(Parcel::told(message), crate::mailbox::WhenFull::Refuse) {
+        Offered::Accepted | Offered::Waiting(_) => Ok(()),
+        Offered::Full(parcel) => Err(TryTellError::Full {
+            message: parcel.message,
+            path: to.path().clone(),
+        }),
+        Offered::Closed(parcel) => Err(TryTellError::Stopped {
+            message: parcel.message,
+            path: to.path().clone(),
+        }),
+    }
+}
+
+/// The way of one message into one mailbox, with an optional time limit.
+pub(crate) struct Entry<'a, M: Message> {
+    to: &'a dyn Receive<M>,
+    step: Step<M>,
+    limit: Option<Limit>,
+    on_expiry: GivenUp,
+}
+
+enum Step<M: Message> {
+    New(Option<Parcel<M>>),
+    Waiting(Ticket),
+    Done,
+}
+
+enum Limit {
+    Within(Duration),
+    Running(Duration, Pin<Box<Sleep>>),
+}
+
+/// Why a message did not get in.
+pub(crate) enum Refused<M: Message> {
+    Stopped(Parcel<M>),
+    TimedOut(Parcel<M>, Duration),
+}
+
+// The only pinned part is behind a box.
+impl<M: Message> Unpin for Entry<'_, M> {}
+
+impl<'a, M: Message> Entry<'a, M> {
+    pub(crate) fn new(to: &'a dyn Receive<M>, parcel: Parcel<M>, on_expiry: GivenUp) -> Self {
+        Entry {
+            to,
+            step: Step::New(Some(parcel)),
+            limit: None,
+            on_expiry,
+        }
+    }
+
+    pub(crate) fn limit(&mut self, limit: Duration) {
+        self.limit = Some(Limit::Within(limit));
+    }
+
+    /// Polls the time limit, whose clock starts at the first poll.
+    fn poll_limit(&mut self, cx: &mut Task<'_>) -> Poll<Duration> {
+        if let Some(Limit::Within(limit)) = self.limit {
+            self.limit = Some(Limit::Running(limit, self.to.sleep(limit)));
+        }
+        match &mut self.limit {
+            Some(Limit::Running(limit, sleep)) => {
+                let limit = *limit;
+                sleep.as_mut().poll(cx).map(|()| limit)
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    pub(crate) fn poll_enter(&mut self, cx: &mut Task<'_>) -> Poll<Result<(), Refused<M>>> {
+        let offered = match &mut self.step {
+            Step::New(parcel) => match parcel.take() {
+                Some(parcel) => self
+                    .to
+                    .offer(parcel, crate::mailbox::WhenFull::Wait(cx.waker())),
+                None => Offered::Accepted,
+            },
+            Step::Waiting(ticket) => self.to.poll_ticket(*ticket, cx.waker()),
+            Step::Done => Offered::Accepted,
+        };
+        match offered {
+            Offered::Accepted => {
+                self.step = Step::Done;
+                Poll::Ready(Ok(()))
+            }
+            Offered::Closed(parcel) | Offered::Full(parcel) => {
+                self.step = Step::Done;
+                Poll::Ready(Err(Refused::Stopped(parcel)))
+            }
+            Offered::Waiting(ticket) => {
+                self.step = Step::Waiting(ticket);
+                let Poll::Ready(limit) = self.poll_limit(cx) else {
+                    return Poll::Pending;
+                };
+                self.step = Step::Done;
+                Poll::Ready(match self.to.give_up(ticket, self.on_expiry) {
+                    Some(parcel) => Err(Refused::TimedOut(parcel, limit)),
+                    None => Ok(()),
+                })
+            }
+        }
+    }
+}
+
+impl<M: Message> Drop for Entry<'_, M> {
+    fn drop(&mut self) {
+        if let Step::Waiting(ticket) = self.step {
+            self.to.give_up(ticket, GivenUp::Cancelled);
+        }
+    }
+}
+
+/// The future of [`ActorRef::tell`].
+#[must_use = "nothing is sent until the future is awaited"]
+pub struct Tell<'a, M: Message> {
+    entry: Entry<'a, M>,
+}
+
+impl<'a, M: Message> Tell<'a, M> {
+    fn new(to: &'a dyn Receive<M>, message: M) -> Self {
+        Tell {
+            entry: Entry::new(to, Parcel::told(message), GivenUp::TimedOut),
+        }
+    }
+
+    /// Waits for room no longer than `limit`, counted from the first poll.
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.entry.limit(limit);
+        self
+    }
+}
+
+impl<M: Message> Future for Tell<'_, M> {
+    type Output = Result<(), TellError<M>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
+        let path = self.entry.to.path();
+        self.entry.poll_enter(cx).map_err(|refused| match refused {
+            Refused::Stopped(parcel) => TellError::Stopped {
+                message: parcel.message,
+                path: path.clone(),
+            },
+            Refused::TimedOut(parcel, waited) => TellError::Timeout {
+                message: parcel.message,
+                path: path.clone(),
+                waited,
+            },
+        })
+    }
+}
+
+/// The future of [`ActorRef::ask`].
+#[must_use = "nothing is sent until the future is awaited"]
+pub struct Ask<'a, M: Message> {
+    entry: Entry<'a, M>,
+    entered: bool,
+    reply: oneshot::Receiver<Result<M::Reply, NoReply>>,
+}
+
+impl<'a, M: Message> Ask<'a, M> {
+    fn new(to: &'a dyn Receive<M>, message: M) -> Self {
+        let (sender, reply) = oneshot::channel();
+        let parcel = Parcel {
+            message,
+            reply: Some(sender),
+            tie: None,
+        };
+        let mut entry = Entry::new(to, parcel, GivenUp::TimedOut);
+        entry.limit(ASK_TIMEOUT);
+        Ask {
+            entry,
+            entered: false,
+            reply,
+        }
+    }
+
+    /// Waits for the reply no longer than `limit`, counted from the first poll.
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.entry.limit(limit);
+        self
+    }
+}
+
+impl<M: Message> Future for Ask<'_, M> {
+    type Output = Result<M::Reply, AskError<M>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let path = this.entry.to.path();
+        if !this.entered {
+            match this.entry.poll_enter(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) => this.entered = true,
+                Poll::Ready(Err(Refused::Stopped(parcel))) => {
+                    let message = parcel.message;
+                    return Poll::Ready(Err(AskError::Stopped {
+                        message,
+                        path: path.clone(),
+                    }));
+                }
+                Poll::Ready(Err(Refused::TimedOut(parcel, waited))) => {
+                    let message = parcel.message;
+                    return Poll::Ready(Err(AskError::NoRoom {
+                        message,
+                        path: path.clone(),
+                        waited,
+                    }));
+                }
+            }
+        }
+        // The reply first: an answer that is there counts, however late it is looked at.
+        if let Poll::Ready(reply) = Pin::new(&mut this.reply).poll(cx) {
+            return Poll::Ready(match reply {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(NoReply::Failed(reason))) => Err(AskError::Failed {
+                    path: path.clone(),
+                    reason,
+                }),
+                Ok(Err(NoReply::Abandoned)) => Err(AskError::Abandoned { path: path.clone() }),
+                Err(_) => Err(AskError::Failed {
+                    path: path.clone(),
+                    reason: "it panicked or was cut off; its failure report says why".to_owned(),
+                }),
+            });
+        }
+        this.entry.poll_limit(cx).map(|waited| {
+            Err(AskError::Timeout {
+                path: path.clone(),
+                waited,
+            })
+        })
+    }
+}
+
+impl<A: Actor> Clone for ActorRef<A> {
+    fn clone(&self) -> Self {
+        ActorRef {
+            cell: Arc::clone(&self.cell),
+        }
+    }
+}
+
+impl<A: Actor> Clone for WeakActorRef<A> {
+    fn clone(&self) -> Self {
+        WeakActorRef {
+            cell: Weak::clone(&self.cell),
+        }
+    }
+}
+
+impl<M: Message> Clone for Recipient<M> {
+    fn clone(&self) -> Self {
+        Recipient {
+            to: Arc::clone(&self.to),
+        }
+    }
+}
+
+impl<A: Actor> PartialEq for ActorRef<A> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.cell, &other.cell)
+    }
+}
+
+impl<A: Actor> Eq for ActorRef<A> {}
+
+impl<A: Actor> fmt::Debug for ActorRef<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ActorRef({})", self.path())
+    }
+}
+
+impl<A: Actor> fmt::Debug for WeakActorRef<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.upgrade() {
+            Some(strong) => write!(f, "WeakActorRef({})", strong.path()),
+            None => f.write_str("WeakActorRef(gone)"),
+        }
+    }
+}
+
+impl<M: Message> fmt::Debug for Recipient<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Recipient({})", self.path())
+    }
+}
+
+impl<M: Message> fmt::Debug for Tell<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tell({})", self.entry.to.path())
+    }
+}
+
+impl<M: Message> fmt::Debug for Ask<'_, M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ask({})", self.entry.to.path())
+    }
+}

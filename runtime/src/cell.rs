@@ -1,0 +1,453 @@
+//! An actor's role, and the lives that are led in it.
+
+use std::any::{Any, type_name};
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
+use std::time::Duration;
+
+use greenroom_supervision::Exit;
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, Sleep};
+
+use crate::actor_ref::{ActorRef, Offered, Receive};
+use crate::dead_letter::DeadLetterReason;
+use crate::envelope::{Envelope, Parcel};
+use crate::failure::{Cause, During, Failure, FailureKind, ShortType, catch, guarded};
+use crate::mailbox::{Admission, Control, GivenUp, Mailbox, Next, Ticket, WhenFull};
+use crate::metrics::{Group, RestartReason};
+use crate::registry::AnyTopic;
+use crate::role::{Boss, Ended, Role, StateCell};
+use crate::snapshot::{ActorState, Seen};
+use crate::spec::Spec;
+use crate::system::Shared;
+use crate::{Actor, Context, Event, Handler, Message, Path};
+
+/// What stays of an actor when it is restarted.
+pub(crate) struct ActorCell<A: Actor> {
+    pub(crate) path: Path,
+    pub(crate) mailbox: Mailbox<A>,
+    pub(crate) system: Arc<Shared>,
+    group: Arc<Group>,
+    args: A::Args,
+    stop_within: Duration,
+    state: StateCell,
+    restarts: AtomicU64,
+    /// The running life, to be cut short.
+    life: Mutex<Option<(u64, AbortHandle)>>,
+    topics: Mutex<Vec<Arc<dyn AnyTopic>>>,
+    retired: std::sync::atomic::AtomicBool,
+}
+
+impl<A: Actor> ActorCell<A> {
+    pub(crate) fn new(spec: Spec<A>, path: Path, system: Arc<Shared>) -> Arc<Self> {
+        let name = spec
+            .group
+            .unwrap_or_else(|| ShortType(type_name::<A>()).to_string());
+        Arc::new(ActorCell {
+            path,
+            mailbox: Mailbox::new(spec.mailbox),
+            group: system.meters.group(&name),
+            system,
+            args: spec.args,
+            stop_within: spec.stop_within,
+            state: StateCell::new(ActorState::Stopped),
+            restarts: AtomicU64::new(0),
+            life: Mutex::new(None),
+            topics: Mutex::new(Vec::new()),
+            retired: std::sync::atomic::AtomicBool::new(false),
+        })
+    }
+
+    /// What tells this role from all others while it exists.
+    fn identity(&self) -> usize {
+        std::ptr::from_ref(self) as usize
+    }
+
+    pub(crate) fn subscribe<E: Event>(self: &Arc<Self>)
+    where
+        A: Handler<E>,
+    {
+        let subscriber = Arc::clone(self) as Arc<dyn Receive<E>>;
+        let topic = self
+            .system
+            .registry
+            .subscribe::<E>(&subscriber, self.identity());
+        let mut topics = self.topics.lock();
+        if !topics.iter().any(|t| Arc::ptr_eq(t, &topic)) {
+            topics.push(topic);
+        }
+    }
+
+    pub(crate) fn unsubscribe<E: Event>(&self) {
+        self.system.registry.unsubscribe::<E>(self.identity());
+    }
+
+    pub(crate) fn fail(&self, incarnation: u64, during: During, cause: Cause) -> Failure {
+        let failure = Failure::new(self.path.clone(), incarnation, during, cause);
+        failure.report();
+        failure
+    }
+
+    fn dead_letter(
+        &self,
+        incarnation: u64,
+        message: &'static str,
+        reason: DeadLetterReason,
+        text: impl fmt::Display,
+    ) {
+        self.system
+            .dead_letters
+            .add(&self.path, incarnation, message, reason, text);
+    }
+
+    /// After the role has ended its mailbox is not read any more: move what it still counts to the group.
+    fn fold_counts(&self) {
+        if self.retired.load(Ordering::Acquire) {
+            self.group.retire(|| self.mailbox.take_tally());
+        }
+    }
+}
+
+/// Leads one life, from `Actor::start` to its end, and tells the supervisor.
+async fn live<A: Actor>(cell: Arc<ActorCell<A>>, incarnation: u64, boss: Boss) {
+    // Declared first, so that it is dropped last: when this task is cut short, the state goes before the news.
+    let mut news = News {
+        cell,
+        incarnation,
+        boss,
+        told: false,
+    };
+    let cell = Arc::clone(&news.cell);
+    if let Some(ended) = lead(&cell, incarnation, &news.boss).await {
+        news.tell(ended);
+    } else {
+        news.told = true;
+    }
+}
+
+/// Returns how the life ended; `None` if it was cut off and has nothing more to say.
+async fn lead<A: Actor>(cell: &Arc<ActorCell<A>>, incarnation: u64, boss: &Boss) -> Option<Ended> {
+    let failed = |during, cause| Ended::failed(cell.fail(incarnation, during, cause));
+    let mut cx = Context::new(Arc::clone(cell), incarnation);
+    cell.group.count_start();
+    let args = match guarded(|| cell.args.clone()) {
+        Ok(args) => args,
+        Err(panic) => return Some(failed(During::Start, Cause::Panic(panic))),
+    };
+    let mut actor = match catch(Box::pin(async { A::start(args, &mut cx).await })).await {
+        Ok(Ok(actor)) => actor,
+        Ok(Err(error)) => return Some(failed(During::Start, Cause::Error(text_of(&error)))),
+        Err(panic) => return Some(failed(During::Start, Cause::Panic(panic))),
+    };
+    cell.state.set(ActorState::Running);
+    tracing::debug!(actor = %cell.path, incarnation, "Actor started.");
+    boss.started(incarnation);
+
+    let mut draining = false;
+    let mut ended = loop {
+        // A busy actor gives way now and then, so that it starves nobody.
+        tokio::task::coop::consume_budget().await;
+        let queued = match cell.mailbox.next(incarnation, draining).await {
+            Next::Message(queued) => queued,
+            Next::Control(Control::Stop { drain: false }) | Next::Empty => break Ended::shutdown(),
+            Next::Control(Control::Stop { drain: true }) => {
+                draining = true;
+                continue;
+            }
+            Next::Control(Control::Failed(failure)) => break Ended::failed(failure),
+            Next::Superseded => return None,
+        };
+        let message = queued.envelope.message_type();
+        let begun = Instant::now();
+        cell.group
+            .wait
+            .record(begun.saturating_duration_since(queued.since));
+        let outcome = catch(queued.envelope.deliver(&mut actor, &mut cx)).await;
+        cell.group.handle.record(begun.elapsed());
+        let cause = match outcome {
+            Ok(Ok(())) => {
+                if !cell.mailbox.finish(incarnation, true) {
+                    return None;
+                }
+                if cx.stop_requested() {
+                    break Ended::normal();
+                }
+                continue;
+            }
+            Ok(Err(error)) => Cause::Error(text_of(&error)),
+            Err(panic) => Cause::Panic(panic),
+        };
+        if !cell.mailbox.finish(incarnation, false) {
+            return None;
+        }
+        let failure = cell.fail(incarnation, During::Message(message), cause);
+        cell.dead_letter(
+            incarnation,
+            message,
+            DeadLetterReason::Failed,
+            failure.text(),
+        );
+        break Ended::failed(failure);
+    };
+    if ended.exit.is_clean() {
+        cell.state.set(ActorState::Stopping);
+        let cause = match catch(Box::pin(actor.stop(&mut cx))).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(Cause::Error(text_of(&error))),
+            Err(panic) => Some(Cause::Panic(panic)),
+        };
+        if let Some(cause) = cause {
+            ended.failure = Some(cell.fail(incarnation, During::Stop, cause));
+        }
+    }
+    // The state of a life that failed is dropped, never used again (conformance D4), and may panic at that (D3).
+    if let Err(panic) = guarded(|| drop((actor, cx))) {
+        cell.fail(incarnation, During::Stop, Cause::Panic(panic));
+    }
+    tracing::debug!(actor = %cell.path, incarnation, exit = ?ended.exit, "Actor ended.");
+    Some(ended)
+}
+
+/// Shows an author's error; what panics in its `Display` is no reason to lose the failure.
+fn text_of(error: &impl fmt::Display) -> String {
+    guarded(|| format!("{error:#}")).unwrap_or_else(|_| "its error panicked when shown".to_owned())
+}
+
+/// Tells the supervisor that a life ended, also when its task is cut short.
+struct News<A: Actor> {
+    cell: Arc<ActorCell<A>>,
+    incarnation: u64,
+    boss: Boss,
+    told: bool,
+}
+
+impl<A: Actor> News<A> {
+    fn tell(&mut self, ended: Ended) {
+        self.told = true;
+        self.boss.ended(self.incarnation, ended);
+    }
+}
+
+impl<A: Actor> Drop for News<A> {
+    fn drop(&mut self) {
+        if !self.told {
+            self.cell.cut_off(self.incarnation);
+            self.tell(Ended {
+                exit: Exit::Killed,
+                reason: RestartReason::Killed,
+                failure: None,
+            });
+        }
+    }
+}
+
+impl Ended {
+    pub(crate) fn failed(failure: Failure) -> Self {
+        let reason = match failure.kind() {
+            FailureKind::Error => RestartReason::Error,
+            FailureKind::Panic => RestartReason::Panic,
+            FailureKind::Killed => RestartReason::Killed,
+        };
+        Ended {
+            exit: Exit::Failed,
+            reason,
+            failure: Some(failure),
+        }
+    }
+
+    fn normal() -> Self {
+        Ended {
+            exit: Exit::Normal,
+            reason: RestartReason::Normal,
+            failure: None,
+        }
+    }
+
+    pub(crate) fn shutdown() -> Self {
+        Ended {
+            exit: Exit::Shutdown,
+            reason: RestartReason::Normal,
+            failure: None,
+        }
+    }
+}
+
+impl<A: Actor> Role for ActorCell<A> {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn kind(&self) -> String {
+        ShortType(type_name::<A>()).to_string()
+    }
+
+    fn launch(self: Arc<Self>, boss: Boss) -> u64 {
+        self.retired.store(false, Ordering::Release);
+        self.state.set(ActorState::Starting);
+        let incarnation = self.mailbox.begin_life();
+        self.system
+            .registry
+            .register(Arc::clone(&self) as Arc<dyn Role>);
+        let mut life = self.life.lock();
+        let task = self
+            .system
+            .handle
+            .spawn(live(Arc::clone(&self), incarnation, boss));
+        *life = Some((incarnation, task.abort_handle()));
+        incarnation
+    }
+
+    fn stop(&self, incarnation: u64, drain: bool) {
+        self.state.set(ActorState::Stopping);
+        if drain {
+            self.mailbox.close();
+        }
+        self.mailbox.control(incarnation, Control::Stop { drain });
+    }
+
+    fn kill(&self, incarnation: u64) {
+        if let Some((running, task)) = &*self.life.lock()
+            && *running == incarnation
+        {
+            task.abort();
+        }
+    }
+
+    fn cut_off(&self, incarnation: u64) {
+        if let Some(stuck) = self.mailbox.cut_off(incarnation) {
+            let failure = self.fail(incarnation, During::Message(stuck), Cause::Killed);
+            self.dead_letter(incarnation, stuck, DeadLetterReason::Failed, failure.text());
+        }
+    }
+
+    fn retire(&self) {
+        self.mailbox.close();
+        let incarnation = self.mailbox.reading().incarnation;
+        for mut queued in self.mailbox.clear() {
+            queued.envelope.abandon();
+            let message = queued.envelope.message_type();
+            self.dead_letter(
+                incarnation,
+                message,
+                DeadLetterReason::Stopped,
+                "left in the mailbox",
+            );
+        }
+        for topic in self.topics.lock().drain(..) {
+            topic.unsubscribe(self.identity());
+        }
+        self.state.set(ActorState::Stopped);
+        *self.life.lock() = None;
+        self.retired.store(true, Ordering::Release);
+        self.fold_counts();
+        self.system.registry.unregister(&self.path);
+    }
+
+    fn stop_within(&self) -> Option<Duration> {
+        Some(self.stop_within)
+    }
+
+    fn mark_restarting(&self, reason: RestartReason) {
+        self.state.set(ActorState::Restarting);
+        self.restarts.fetch_add(1, Ordering::Relaxed);
+        self.group.count_restart(reason);
+    }
+
+    fn seen(&self) -> Seen {
+        let reading = self.mailbox.reading();
+        Seen {
+            path: self.path.clone(),
+            group: self.group.name.clone(),
+            state: self.state.get(),
+            incarnation: reading.incarnation,
+            restarts: self.restarts.load(Ordering::Relaxed),
+            capacity: self.mailbox.capacity(),
+            mailbox: Some(reading),
+        }
+    }
+
+    fn reset_depth_max(&self) {
+        self.mailbox.reset_depth_max();
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn offer(&self, parcel: Parcel<M>, when_full: WhenFull<'_>) -> Offered<M> {
+        let offered = known(self.mailbox.offer(Box::new(parcel), when_full));
+        if matches!(offered, Offered::Closed(_)) {
+            self.fold_counts();
+        }
+        offered
+    }
+
+    fn poll_ticket(&self, ticket: Ticket, waker: &Waker) -> Offered<M> {
+        known(self.mailbox.poll_ticket(ticket, waker))
+    }
+
+    fn give_up(&self, ticket: Ticket, why: GivenUp) -> Option<Parcel<M>> {
+        self.mailbox.give_up(ticket, why).map(parcel_of)
+    }
+
+    fn lost(&self, message: &M, stopped: bool)
+    where
+        M: fmt::Debug,
+    {
+        let reason = if stopped {
+            DeadLetterReason::Stopped
+        } else {
+            DeadLetterReason::Full
+        };
+        let incarnation = self.mailbox.reading().incarnation;
+        self.dead_letter(
+            incarnation,
+            type_name::<M>(),
+            reason,
+            format_args!("{message:?}"),
+        );
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<Sleep>> {
+        self.system.sleep(duration)
+    }
+
+    fn same_role(&self, role: usize) -> bool {
+        self.identity() == role
+    }
+}
+
+fn known<A: Handler<M>, M: Message>(admission: Admission<A>) -> Offered<M> {
+    match admission {
+        Admission::Accepted => Offered::Accepted,
+        Admission::Waiting(ticket) => Offered::Waiting(ticket),
+        Admission::Full(envelope) => Offered::Full(parcel_of(envelope)),
+        Admission::Closed(envelope) => Offered::Closed(parcel_of(envelope)),
+    }
+}
+
+/// What a sender gets back is what it had offered, so the type is known.
+fn parcel_of<A: Actor, M: Message>(envelope: Box<dyn Envelope<A>>) -> Parcel<M> {
+    match envelope.into_any().downcast::<Parcel<M>>() {
+        Ok(parcel) => *parcel,
+        Err(_) => unreachable!("a mailbox handed back a message of another sender"),
+    }
+}
+
+impl<A: Actor> ActorCell<A> {
+    pub(crate) fn reference(self: &Arc<Self>) -> ActorRef<A> {
+        ActorRef {
+            cell: Arc::clone(self),
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! What an actor can do: the door from inside a handler to the system.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_core::Stream;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::MissedTickBehavior;
+
+use crate::actor_ref::{Entry, Receive, Refused};
+use crate::cell::ActorCell;
+use crate::dead_letter::DeadLetterReason;
+use crate::envelope::{Parcel, TaskState, Tie};
+use crate::failure::{Cause, During, catch};
+use crate::mailbox::{Control, GivenUp};
+use crate::registry::Delivery;
+use crate::{Actor, ActorRef, Event, Handler, Message, Path, System};
+
+/// What a life of an actor can do; every handler gets it.
+///
+/// Timers, streams and background futures begun here belong to this life
+/// ([incarnation](Context::incarnation)): when it ends, by a stop or a failure,
+/// they are ended too, and messages of theirs that are still queued are not
+/// handled by the next life. Subscriptions belong to the role and stay.
+pub struct Context<A: Actor> {
+    cell: Arc<ActorCell<A>>,
+    incarnation: u64,
+    /// Ends the tasks when it is dropped.
+    tasks: JoinSet<()>,
+    stop: bool,
+}
+
+impl<A: Actor> Context<A> {
+    pub(crate) fn new(cell: Arc<ActorCell<A>>, incarnation: u64) -> Self {
+        Context {
+            cell,
+            incarnation,
+            tasks: JoinSet::new(),
+            stop: false,
+        }
+    }
+
+    /// Returns a reference to this actor.
+    #[must_use]
+    pub fn me(&self) -> ActorRef<A> {
+        self.cell.reference()
+    }
+
+    /// Returns the actor's place in the tree.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.cell.path
+    }
+
+    /// Returns which life this is, counted from 1.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.incarnation
+    }
+
+    /// Returns the system in which the actor lives.
+    #[must_use]
+    pub fn system(&self) -> System {
+        System::from_shared(Arc::clone(&self.cell.system))
+    }
+
+    /// Ends this life after the current message, normally.
+    ///
+    /// What the supervisor makes of it is the child spec's affair: a
+    /// [permanent](crate::Restart::Permanent) actor is started again, others stay
+    /// down and what is left in their mailbox becomes dead letters.
+    pub fn stop(&mut self) {
+        self.stop = true;
+    }
+
+    pub(crate) fn stop_requested(&self) -> bool {
+        self.stop
+    }
+
+    // ===== events =====
+
+    /// Subscribes this actor to all events of type `E`.
+    ///
+    /// The subscription belongs to the role: it survives restarts, during which
+    /// events wait in the mailbox. Doing it again, as `start` does in every
+    /// life, changes nothing.
+    pub fn subscribe<E: Event>(&mut self)
+    where
+        A: Handler<E>,
+    {
+        self.cell.subscribe::<E>();
+    }
+
+    /// Ends the subscription to events of type `E`; those already queued are still handled.
+    pub fn unsubscribe<E: Event>(&mut self)
+    where
+        A: Handler<E>,
+    {
+        self.cell.unsubscribe::<E>();
+    }
+
+    /// Publishes an event to all its subscribers without ever waiting; see [`System::publish`].
+    pub fn publish<E: Event>(&self, event: E) -> Delivery {
+        self.cell.system.registry.publish(&event)
+    }
+
+    /// Publishes an event, waiting up to `limit` for subscribers that have no room; see [`System::publish_within`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`System::publish_within`].
+    pub fn publish_within<E: Event>(
+        &self,
+        event: E,
+        limit: Duration,
+    ) -> impl Future<Output = Delivery> + Send + 'static {
+        let system = Arc::clone(&self.cell.system);
+        async move { system.registry.publish_within(event, limit).await }
+    }
+
+    /// Keeps something that this actor cannot use as a dead letter, counted with reason `reported`.
+    ///
+    /// `kind` names what it is, as a message type would ("line"), and `text` what
+    /// is wrong with it; at most 512 bytes of it are kept.
+    pub fn dead_letter(&self, kind: &'static str, text: impl fmt::Display) {
+        let letters = &self.cell.system.dead_letters;
+        letters.add(
+            &self.cell.path,
+            self.incarnation,
+            kind,
+            DeadLetterReason::Reported,
+            text,
+        );
+    }
+
+    // ===== what goes on beside the handler =====
+
+    /// Tells this actor `message` once, after `delay`.
+    pub fn after<M>(&mut self, delay: Duration, message: M) -> Task
+    where
+        A: Handler<M>,
+        M: Message<Reply = ()>,
+    {
+        self.background(async move {
+            tokio::time::sleep(delay).await;
+            message
+        })
+    }
+
+    /// Tells this actor `message` again and again, the first time after one `period`.
+    ///
+    /// At most one tick is in the mailbox: an actor that falls behind gets fewer
+    /// ticks, not a queue of them. A `period` of zero counts as one millisecond.
+    pub fn every<M>(&mut self, period: Duration, message: M) -> Task
+    where
+        A: Handler<M>,
+        M: Message<Reply = ()> + Clone + Sync,
+    {
+        let period = period.max(Duration::from_millis(1));
+        self.spawn(move |post| async move {
+            let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            loop {
+                ticks.tick().await;
+                if !post.tie.task.queued.load(Ordering::Relaxed)
+                    && !post.send(message.clone()).await
+                {
+                    return;
+                }
+            }
+        })
+    }
+
+    /// Tells this actor each item of a stream, in order, waiting for room in the mailbox.
+    ///
+    /// To hear of the end, chain a last item to the stream.
+    pub fn attach<S>(&mut self, stream: S) -> Task
+    where
+        S: Stream + Send + 'static,
+        S::Item: Message<Reply = ()>,
+        A: Handler<S::Item>,
+    {
+        self.spawn(move |post| async move {
+            let mut stream: Pin<Box<S>> = Box::pin(stream);
+            while let Some(item) = poll_fn(|cx| stream.as_mut().poll_next(cx)).await {
+                if !post.send(item).await {
+                    return;
+                }
+            }
+        })
+    }
+
+    /// Runs a future beside the handlers and tells this actor its result.
+    ///
+    /// A panic in it is a failure of the actor. Work that blocks its thread goes
+    /// through [`blocking`](crate::blocking).
+    pub fn background<F>(&mut self, future: F) -> Task
+    where
+        F: Future + Send + 'static,
+        F::Output: Message<Reply = ()>,
+        A: Handler<F::Output>,
+    {
+        self.spawn(move |post| async move {
+            let message = future.await;
+            post.send(message).await;
+        })
+    }
+
+    fn spawn<F, Fut>(&mut self, work: F) -> Task
+    where
+        F: FnOnce(Post<A>) -> Fut,
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        // Forget those that are done, or a life with many timers would grow.
+        while self.tasks.try_join_next().is_some() {}
+        let state = Arc::new(TaskState::default());
+        let tie = Tie {
+            incarnation: self.incarnation,
+            task: Arc::clone(&state),
+        };
+        let cell = Arc::clone(&self.cell);
+        let incarnation = self.incarnation;
+        let future = work(Post {
+            cell: Arc::clone(&cell),
+            tie,
+        });
+        let abort = self.tasks.spawn_on(
+            async move {
+                if let Err(panic) = catch(Box::pin(future)).await {
+                    let failure = cell.fail(incarnation, During::Background, Cause::Panic(panic));
+                    cell.mailbox.control(incarnation, Control::Failed(failure));
+                }
+            },
+            &self.cell.system.handle,
+        );
+        Task { state, abort }
+    }
+}
+
+/// Where background work posts its messages: its own actor, tied to its life.
+struct Post<A: Actor> {
+    cell: Arc<ActorCell<A>>,
+    tie: Tie,
+}
+
+impl<A: Actor> Post<A> {
+    /// Waits for room; `false` if the actor has stopped and takes no more.
+    async fn send<M>(&self, message: M) -> bool
+    where
+        A: Handler<M>,
+        M: Message<Reply = ()>,
+    {
+        self.tie.task.queued.store(true, Ordering::Relaxed);
+        let parcel = Parcel {
+            message,
+            reply: None,
+            tie: Some(self.tie.clone()),
+        };
+        let to: &dyn Receive<M> = &*self.cell;
+        let mut entry = Entry::new(to, parcel, GivenUp::TimedOut);
+        match poll_fn(|cx| entry.poll_enter(cx)).await {
+            Ok(()) => true,
+            Err(Refused::Stopped(_) | Refused::TimedOut(..)) => false,
+        }
+    }
+}
+
+/// A handle to a timer, a stream or a background future of an actor.
+///
+/// Dropping it changes nothing: the work ends with the life that began it, or
+/// by [`cancel`](Task::cancel).
+pub struct Task {
+    state: Arc<TaskState>,
+    abort: AbortHandle,
+}
+
+impl Task {
+    /// Ends the work; no message of it is handled after this call returns to the actor that began it.
+    ///
+    /// A message that is already queued is discarded when its turn comes, and
+    /// counted as dropped, reason `cancelled`.
+    pub fn cancel(&self) {
+        self.state.cancelled.store(true, Ordering::Relaxed);
+        self.abort.abort();
+    }
+}
+
+impl fmt::Debug for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Task")
+            .field("cancelled", &self.state.cancelled.load(Ordering::Relaxed))
+            .finish_non_exhaustive()
+    }
+}
+
+impl<A: Actor> fmt::Debug for Context<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Context({}, incarnation {})",
+            self.cell.path, self.incarnation
+        )
+    }
+}

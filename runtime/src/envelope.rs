@@ -1,0 +1,124 @@
+//! How a message travels: with its reply address, and tied to a life where it belongs to one.
+
+use std::any::{Any, type_name};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::oneshot;
+
+use crate::mailbox::Dropped;
+use crate::{Actor, Context, Handler, Message};
+
+/// A message on its way to an `A`, its type forgotten.
+pub(crate) trait Envelope<A: Actor>: Send {
+    fn message_type(&self) -> &'static str;
+
+    /// Whether the message may still be handled by this life, or why not.
+    fn check_tie(&self, incarnation: u64) -> Result<(), Dropped>;
+
+    /// Hands the message to its handler; the reply goes to whoever asked.
+    fn deliver<'a>(
+        self: Box<Self>,
+        actor: &'a mut A,
+        cx: &'a mut Context<A>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), A::Error>> + Send + 'a>>;
+
+    /// Tells whoever asked that the message will not be handled.
+    fn abandon(&mut self);
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
+}
+
+/// A message of a known type on its way.
+pub(crate) struct Parcel<M: Message> {
+    pub(crate) message: M,
+    pub(crate) reply: Option<ReplyTo<M>>,
+    pub(crate) tie: Option<Tie>,
+}
+
+pub(crate) type ReplyTo<M> = oneshot::Sender<Result<<M as Message>::Reply, NoReply>>;
+
+/// Why an accepted question got no answer.
+#[derive(Debug)]
+pub(crate) enum NoReply {
+    Failed(String),
+    Abandoned,
+}
+
+/// Binds a message to the life whose timer, stream or background future sent it.
+#[derive(Clone)]
+pub(crate) struct Tie {
+    pub(crate) incarnation: u64,
+    pub(crate) task: Arc<TaskState>,
+}
+
+/// What a background task of an actor and the handle to it share.
+#[derive(Default)]
+pub(crate) struct TaskState {
+    pub(crate) cancelled: AtomicBool,
+    /// A message of the task is in the mailbox: an interval does not add a second one.
+    pub(crate) queued: AtomicBool,
+}
+
+impl<M: Message> Parcel<M> {
+    pub(crate) fn told(message: M) -> Self {
+        Parcel {
+            message,
+            reply: None,
+            tie: None,
+        }
+    }
+}
+
+impl<A: Handler<M>, M: Message> Envelope<A> for Parcel<M> {
+    fn message_type(&self) -> &'static str {
+        type_name::<M>()
+    }
+
+    fn check_tie(&self, incarnation: u64) -> Result<(), Dropped> {
+        let Some(tie) = &self.tie else { return Ok(()) };
+        tie.task.queued.store(false, Ordering::Relaxed);
+        if tie.incarnation != incarnation {
+            Err(Dropped::Stale)
+        } else if tie.task.cancelled.load(Ordering::Relaxed) {
+            Err(Dropped::Cancelled)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn deliver<'a>(
+        self: Box<Self>,
+        actor: &'a mut A,
+        cx: &'a mut Context<A>,
+    ) -> Pin<Box<dyn Future<Output = Result<(), A::Error>> + Send + 'a>> {
+        Box::pin(async move {
+            let Parcel { message, reply, .. } = *self;
+            match (actor.handle(message, cx).await, reply) {
+                (Ok(_), None) => Ok(()),
+                (Ok(answer), Some(reply)) => {
+                    // Nobody listens any more when the asker gave up: a late reply goes nowhere.
+                    let _ = reply.send(Ok(answer));
+                    Ok(())
+                }
+                (Err(error), None) => Err(error),
+                (Err(error), Some(reply)) => {
+                    let _ = reply.send(Err(NoReply::Failed(format!("{error:#}"))));
+                    Err(error)
+                }
+            }
+        })
+    }
+
+    fn abandon(&mut self) {
+        if let Some(reply) = self.reply.take() {
+            let _ = reply.send(Err(NoReply::Abandoned));
+        }
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
+        self
+    }
+}

@@ -1,0 +1,368 @@
+//! What can go wrong for a caller: one error per operation, each with its message back and what to do.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use crate::{Failure, Path};
+
+/// Why [`tell`](crate::ActorRef::tell) did not deliver.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TellError<M> {
+    /// The actor has stopped for good.
+    Stopped {
+        /// The message, given back.
+        message: M,
+        /// The actor's path.
+        path: Path,
+    },
+    /// The mailbox had no room within the limit.
+    Timeout {
+        /// The message, given back.
+        message: M,
+        /// The actor's path.
+        path: Path,
+        /// The limit that ran out.
+        waited: Duration,
+    },
+}
+
+/// Why [`try_tell`](crate::ActorRef::try_tell) did not deliver.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TryTellError<M> {
+    /// The mailbox is full, or others wait for room in it.
+    Full {
+        /// The message, given back.
+        message: M,
+        /// The actor's path.
+        path: Path,
+    },
+    /// The actor has stopped for good.
+    Stopped {
+        /// The message, given back.
+        message: M,
+        /// The actor's path.
+        path: Path,
+    },
+}
+
+/// Why [`ask`](crate::ActorRef::ask) brought no reply.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AskError<M> {
+    /// The actor has stopped for good; the message was not handled.
+    Stopped {
+        /// The message, given back.
+        message: M,
+        /// The actor's path.
+        path: Path,
+    },
+    /// The mailbox had no room within the limit; the message was not handled.
+    NoRoom {
+        /// The message, given back.
+        message: M,
+        /// The actor's path.
+        path: Path,
+        /// The limit that ran out.
+        waited: Duration,
+    },
+    /// No reply came within the limit; the message may still be handled.
+    Timeout {
+        /// The actor's path.
+        path: Path,
+        /// The limit that ran out.
+        waited: Duration,
+    },
+    /// The handler failed on this message.
+    Failed {
+        /// The actor's path.
+        path: Path,
+        /// The text of its error.
+        reason: String,
+    },
+    /// The actor stopped for good before it came to the message.
+    Abandoned {
+        /// The actor's path.
+        path: Path,
+    },
+}
+
+/// Why a tree did not start.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The name of a child cannot be part of a path.
+    InvalidName {
+        /// The supervisor that lists the child; empty for the root.
+        supervisor: String,
+        /// The name as it was given.
+        name: String,
+    },
+    /// Two children of one supervisor have one name.
+    DuplicateName {
+        /// The supervisor that lists both.
+        supervisor: Path,
+        /// The name that they share.
+        name: String,
+    },
+    /// A child failed to start; those started before it have been stopped, the last one first.
+    ChildFailed(Failure),
+    /// The system was stopped before the tree was up.
+    Stopped,
+    /// The worker threads could not be made.
+    NoWorkers(String),
+}
+
+/// Why a child was not started by a running supervisor.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum StartChildError {
+    /// The name cannot be part of a path.
+    InvalidName(String),
+    /// A child of that name is there already.
+    AlreadyStarted(Path),
+    /// Its `start` failed; the supervisor keeps nothing of it.
+    Failed(Failure),
+    /// The supervisor is stopping or has stopped.
+    SupervisorStopped(Path),
+}
+
+/// Why an actor was not found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FindError {
+    /// Nothing has that path.
+    NotFound {
+        /// The path that was asked for.
+        path: String,
+        /// What there is at the nearest place that exists, sorted, at most 16.
+        nearby: Vec<String>,
+    },
+    /// Something else has that path.
+    WrongType {
+        /// The path that was asked for.
+        path: Path,
+        /// The type that was asked for.
+        wanted: &'static str,
+        /// What is there.
+        found: String,
+    },
+}
+
+/// The root supervisor gave up: the restarts it may carry out were used up.
+#[derive(Clone, Debug)]
+pub struct Escalated {
+    pub(crate) root: Path,
+    pub(crate) failure: Option<Failure>,
+}
+
+impl Escalated {
+    /// Returns the failure that was one too many.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Failure> {
+        self.failure.as_ref()
+    }
+}
+
+impl<M> TellError<M> {
+    /// Returns the message that was not delivered.
+    pub fn into_message(self) -> M {
+        match self {
+            TellError::Stopped { message, .. } | TellError::Timeout { message, .. } => message,
+        }
+    }
+}
+
+impl<M> TryTellError<M> {
+    /// Returns the message that was not delivered.
+    pub fn into_message(self) -> M {
+        match self {
+            TryTellError::Full { message, .. } | TryTellError::Stopped { message, .. } => message,
+        }
+    }
+}
+
+impl<M> AskError<M> {
+    /// Returns the message if it never reached the mailbox.
+    pub fn into_message(self) -> Option<M> {
+        match self {
+            AskError::Stopped { message, .. } | AskError::NoRoom { message, .. } => Some(message),
+            _ => None,
+        }
+    }
+}
+
+impl<M> fmt::Display for TellError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TellError::Stopped { path, .. } => stopped(f, path),
+            TellError::Timeout { path, waited, .. } => no_room(f, path, *waited),
+        }
+    }
+}
+
+impl<M> fmt::Display for TryTellError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            TryTellError::Full { path, .. } => write!(
+                f,
+                "the mailbox of {path} is full; wait for room with `tell`, or send less"
+            ),
+            TryTellError::Stopped { path, .. } => stopped(f, path),
+        }
+    }
+}
+
+impl<M> fmt::Display for AskError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AskError::Stopped { path, .. } => stopped(f, path),
+            AskError::NoRoom { path, waited, .. } => no_room(f, path, *waited),
+            AskError::Timeout { path, waited } => write!(
+                f,
+                "{path} did not reply within {waited:?}; it may still handle the message, \
+                 so ask again only what may be done twice"
+            ),
+            AskError::Failed { path, reason } => {
+                write!(f, "{path} failed on the message: {reason}")
+            }
+            AskError::Abandoned { path } => {
+                write!(f, "{path} stopped before it came to the message")
+            }
+        }
+    }
+}
+
+fn stopped(f: &mut fmt::Formatter<'_>, path: &Path) -> fmt::Result {
+    write!(
+        f,
+        "{path} has stopped; find the actor that took its place, or give up"
+    )
+}
+
+fn no_room(f: &mut fmt::Formatter<'_>, path: &Path, waited: Duration) -> fmt::Result {
+    write!(
+        f,
+        "the mailbox of {path} had no room within {waited:?}; allow more time, send less, or give it a larger mailbox"
+    )
+}
+
+// By hand, so that a message need not be `Debug` for its error to be one.
+impl<M> fmt::Debug for TellError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TellError({self})")
+    }
+}
+
+impl<M> fmt::Debug for TryTellError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TryTellError({self})")
+    }
+}
+
+impl<M> fmt::Debug for AskError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AskError({self})")
+    }
+}
+
+impl<M> Error for TellError<M> {}
+impl<M> Error for TryTellError<M> {}
+impl<M> Error for AskError<M> {}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::InvalidName { supervisor, name } if supervisor.is_empty() => {
+                write!(f, "the root cannot be named {name:?}; {NAME_RULE}")
+            }
+            StartError::InvalidName { supervisor, name } => {
+                write!(
+                    f,
+                    "a child of {supervisor} cannot be named {name:?}; {NAME_RULE}"
+                )
+            }
+            StartError::DuplicateName { supervisor, name } => {
+                write!(
+                    f,
+                    "{supervisor} has two children named {name:?}; rename one of them"
+                )
+            }
+            StartError::ChildFailed(failure) => write!(f, "the tree did not start: {failure}"),
+            StartError::Stopped => f.write_str("the system was stopped while its tree started"),
+            StartError::NoWorkers(why) => {
+                write!(f, "the worker threads could not be made: {why}")
+            }
+        }
+    }
+}
+
+const NAME_RULE: &str = "a name has 1 to 128 bytes, no `/` and no control characters";
+
+impl fmt::Display for StartChildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartChildError::InvalidName(name) => {
+                write!(f, "a child cannot be named {name:?}; {NAME_RULE}")
+            }
+            StartChildError::AlreadyStarted(path) => {
+                write!(
+                    f,
+                    "{path} is there already; find it, or choose another name"
+                )
+            }
+            StartChildError::Failed(failure) => write!(f, "the child did not start: {failure}"),
+            StartChildError::SupervisorStopped(path) => {
+                write!(
+                    f,
+                    "the supervisor {path} is stopping and starts no more children"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for FindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FindError::NotFound { path, nearby } if nearby.is_empty() => {
+                write!(f, "there is no {path:?}; nothing is running")
+            }
+            FindError::NotFound { path, nearby } => {
+                write!(
+                    f,
+                    "there is no {path:?}; near it there are {}",
+                    nearby.join(", ")
+                )
+            }
+            FindError::WrongType {
+                path,
+                wanted,
+                found,
+            } => {
+                write!(f, "{path} is not a {wanted}, it is a {found}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Escalated {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the system stopped: {} gave up, its restart limit is used up",
+            self.root
+        )?;
+        match &self.failure {
+            Some(failure) => write!(f, "; the last failure: {failure}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error for StartError {}
+impl Error for StartChildError {}
+impl Error for FindError {}
+impl Error for Escalated {}

@@ -1,0 +1,349 @@
+//! What went wrong: panics and errors of actors, caught and described.
+
+use std::any::Any;
+use std::backtrace::Backtrace;
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
+use std::sync::{Arc, Once};
+use std::task::Poll;
+
+use crate::Path;
+
+/// The report of one failure: who, in which life, doing what, and why.
+///
+/// A clone costs one reference count.
+#[derive(Clone)]
+pub struct Failure(Arc<Inner>);
+
+struct Inner {
+    path: Path,
+    incarnation: u64,
+    during: During,
+    kind: FailureKind,
+    text: String,
+    location: Option<String>,
+    backtrace: Option<Backtrace>,
+}
+
+/// What an actor was doing when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum During {
+    /// Building a life: `Actor::start`.
+    Start,
+    /// Handling a message of this type (as `std::any::type_name` spells it).
+    Message(&'static str),
+    /// Running a background future, a stream or a timer of the actor.
+    Background,
+    /// Ending a life: `Actor::stop`, or dropping the actor's state.
+    Stop,
+}
+
+/// In which way an actor failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The code returned `Err`.
+    Error,
+    /// The code panicked.
+    Panic,
+    /// The actor did not stop within its deadline and was cut off.
+    Killed,
+}
+
+impl FailureKind {
+    /// Returns the word used in metrics and logs: `error`, `panic` or `killed`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            FailureKind::Error => "error",
+            FailureKind::Panic => "panic",
+            FailureKind::Killed => "killed",
+        }
+    }
+}
+
+impl Failure {
+    pub(crate) fn new(path: Path, incarnation: u64, during: During, cause: Cause) -> Self {
+        let (kind, text, location, backtrace) = match cause {
+            Cause::Error(text) => (FailureKind::Error, text, None, None),
+            Cause::Panic(panic) => (
+                FailureKind::Panic,
+                panic.text,
+                panic.location,
+                panic.backtrace,
+            ),
+            Cause::Killed => (
+                FailureKind::Killed,
+                "did not stop within its deadline".to_owned(),
+                None,
+                None,
+            ),
+        };
+        Failure(Arc::new(Inner {
+            path,
+            incarnation,
+            during,
+            kind,
+            text,
+            location,
+            backtrace,
+        }))
+    }
+
+    /// Returns the path of the actor that failed.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Returns which life of the actor failed, counted from 1.
+    #[must_use]
+    pub fn incarnation(&self) -> u64 {
+        self.0.incarnation
+    }
+
+    /// Returns what the actor was doing.
+    #[must_use]
+    pub fn during(&self) -> During {
+        self.0.during
+    }
+
+    /// Returns whether it was an error, a panic or a missed stop deadline.
+    #[must_use]
+    pub fn kind(&self) -> FailureKind {
+        self.0.kind
+    }
+
+    /// Returns the text of the error or of the panic.
+    ///
+    /// An error is shown with `{:#}`, which for error types that carry a chain
+    /// includes their causes.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    /// Returns `file:line:column` of a panic.
+    #[must_use]
+    pub fn location(&self) -> Option<&str> {
+        self.0.location.as_deref()
+    }
+
+    /// Returns the backtrace of a panic, whether or not `RUST_BACKTRACE` is set.
+    ///
+    /// It is captured unresolved, which costs microseconds; showing it resolves
+    /// the symbols. An error has none: the place where an `Err` reaches the
+    /// runtime says nothing about where it began.
+    #[must_use]
+    pub fn backtrace(&self) -> Option<&Backtrace> {
+        self.0.backtrace.as_ref()
+    }
+
+    /// Writes the failure to the log, or to standard error where nobody listens.
+    ///
+    /// A newcomer who has set up no `tracing` subscriber still sees why an actor
+    /// crashed, as they would see a plain panic.
+    pub(crate) fn report(&self) {
+        if tracing::dispatcher::has_been_set() {
+            tracing::error!(
+                actor = %self.0.path,
+                incarnation = self.0.incarnation,
+                during = %self.0.during,
+                kind = self.0.kind.as_str(),
+                location = self.location(),
+                error = self.text(),
+                "Actor failed."
+            );
+            if let Some(backtrace) = self.backtrace() {
+                tracing::debug!(actor = %self.0.path, %backtrace, "Backtrace of the failure.");
+            }
+        } else {
+            eprintln!("greenroom: {self}");
+        }
+    }
+}
+
+impl fmt::Display for During {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            During::Start => f.write_str("starting"),
+            During::Message(name) => write!(f, "handling {}", ShortType(name)),
+            During::Background => f.write_str("in a background task"),
+            During::Stop => f.write_str("stopping"),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner {
+            path,
+            incarnation,
+            during,
+            kind,
+            text,
+            location,
+            ..
+        } = &*self.0;
+        write!(f, "{path} (incarnation {incarnation}) failed {during}: ")?;
+        match (kind, location) {
+            (FailureKind::Panic, Some(at)) => write!(f, "panicked at {at}: {text}"),
+            (FailureKind::Panic, None) => write!(f, "panicked: {text}"),
+            _ => f.write_str(text),
+        }
+    }
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Failure({self})")
+    }
+}
+
+/// A type's name without the modules, as people say it: `Vec<Reading>`.
+pub(crate) struct ShortType<'a>(pub(crate) &'a str);
+
+impl fmt::Display for ShortType<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+        let mut rest = self.0;
+        while !rest.is_empty() {
+            let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
+            let (word, tail) = rest.split_at(end);
+            f.write_str(word.rsplit("::").next().unwrap_or(word))?;
+            let next = tail.find(is_word).unwrap_or(tail.len());
+            let (between, after) = tail.split_at(next);
+            f.write_str(between)?;
+            rest = after;
+        }
+        Ok(())
+    }
+}
+
+/// The bare reason of a failure, before it is known whose it is.
+pub(crate) enum Cause {
+    Error(String),
+    Panic(Panic),
+    Killed,
+}
+
+pub(crate) struct Panic {
+    text: String,
+    location: Option<String>,
+    backtrace: Option<Backtrace>,
+}
+
+/// Runs a future to its end, turning a panic in it, or in dropping it, into a [`Panic`].
+///
+/// The future is boxed so that it can be dropped inside the guard: what it
+/// captured may panic as well.
+pub(crate) async fn catch<T>(
+    mut future: Pin<Box<dyn Future<Output = T> + Send + '_>>,
+) -> Result<T, Panic> {
+    let outcome = poll_fn(|cx| match guarded(|| future.as_mut().poll(cx)) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await;
+    match guarded(|| drop(future)) {
+        Ok(()) => outcome,
+        Err(panic) => outcome.and(Err(panic)),
+    }
+}
+
+/// Calls `f`, turning a panic into a value with its place and backtrace.
+pub(crate) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, Panic> {
+    install_hook();
+    GUARDED.set(GUARDED.get() + 1);
+    let result = panic::catch_unwind(AssertUnwindSafe(f));
+    GUARDED.set(GUARDED.get() - 1);
+    result.map_err(|payload| {
+        let text = payload_text(&*payload);
+        // Dropping the payload runs the user's code once more (conformance D3).
+        if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            std::mem::forget(second);
+        }
+        let site = SITE.take();
+        let (location, backtrace) = site.map_or((None, None), |s| (Some(s.0), Some(s.1)));
+        Panic {
+            text,
+            location,
+            backtrace,
+        }
+    })
+}
+
+fn payload_text(payload: &(dyn Any + Send)) -> String {
+    if let Some(text) = payload.downcast_ref::<&str>() {
+        (*text).to_owned()
+    } else if let Some(text) = payload.downcast_ref::<String>() {
+        text.clone()
+    } else {
+        "the panic carried a value that is not text".to_owned()
+    }
+}
+
+thread_local! {
+    /// How many guards are on this thread's stack.
+    static GUARDED: Cell<u32> = const { Cell::new(0) };
+    /// Where the latest guarded panic of this thread happened.
+    static SITE: RefCell<Option<(String, Backtrace)>> = const { RefCell::new(None) };
+}
+
+/// Takes note of guarded panics instead of printing them; all others go to the hook that was there before.
+fn install_hook() {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if GUARDED.try_with(Cell::get).unwrap_or(0) == 0 {
+                return before(info);
+            }
+            let place = info
+                .location()
+                .map_or_else(String::new, ToString::to_string);
+            let site = (place, Backtrace::force_capture());
+            // A panic while this thread's storage is torn down is caught all the same, without its place.
+            let _ = SITE.try_with(|slot| slot.replace(Some(site)));
+        }));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_type_name_has_no_modules() {
+        let name = std::any::type_name::<Option<std::collections::BTreeMap<String, [u8; 4]>>>();
+        assert_eq!(
+            ShortType(name).to_string(),
+            "Option<BTreeMap<String, [u8; 4]>>"
+        );
+    }
+
+    #[test]
+    fn a_caught_panic_tells_its_text_place_and_backtrace() {
+        let panic = guarded(|| panic!("no {}", "lamp")).expect_err("it panicked");
+        assert_eq!(panic.text, "no lamp");
+        assert!(panic.location.is_some_and(|at| at.contains("failure.rs:")));
+        assert!(panic.backtrace.is_some());
+    }
+
+    #[test]
+    fn a_payload_that_panics_when_dropped_is_survived() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("second");
+            }
+        }
+        let panic = guarded(|| panic::panic_any(Bomb)).expect_err("it panicked");
+        assert_eq!(panic.text, "the panic carried a value that is not text");
+    }
+}

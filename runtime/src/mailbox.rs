@@ -1,0 +1,529 @@
+//! The mailbox: a bounded queue of messages, and beside it a control lane that is never full.
+//!
+//! ```text
+//!   tell, ask, timers, streams            supervisor, background failures
+//!          |                                        |
+//!          v                                        v
+//!   +-------------+  no room   +----------+   +-----------+
+//!   |    queue    | <--------- |  waiting |   |  control  |
+//!   | <= capacity |  oldest    |  senders |   |   lane    |
+//!   +-------------+  first     +----------+   +-----------+
+//!          |                                        |
+//!          +---------------> next() <---------------+   control first
+//! ```
+//!
+//! Everything is under one short lock that is never held while user code runs,
+//! so depth, age and counts can be read from any thread at any time, and are
+//! exact, while a handler is stuck. The mailbox belongs to the role: it outlives
+//! the lives ([incarnations](Mailbox::begin_life)) that read from it.
+//!
+//! It is not a channel: it never closes because references are dropped, and it
+//! can be opened again when a supervisor starts the role anew.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::Actor;
+use crate::envelope::Envelope;
+use crate::failure::Failure;
+
+pub(crate) struct Mailbox<A: Actor> {
+    capacity: usize,
+    state: Mutex<State<A>>,
+}
+
+struct State<A: Actor> {
+    queue: VecDeque<Queued<A>>,
+    control: VecDeque<Control>,
+    /// Senders that wait for room, oldest first. Each holds a future of its own, so their number is theirs.
+    waiting: BTreeMap<Ticket, (Box<dyn Envelope<A>>, Waker)>,
+    /// Messages of waiting senders that the mailbox will not take; each is picked up by its sender.
+    returned: BTreeMap<Ticket, Box<dyn Envelope<A>>>,
+    next_ticket: u64,
+    receiver: Option<Waker>,
+    open: bool,
+    /// Which life may read; 0 before the first.
+    incarnation: u64,
+    /// The latest life was cut off: it may not read, although no other has begun.
+    cut_off: bool,
+    in_flight: Option<InFlight>,
+    tally: Tally,
+    depth_max: usize,
+}
+
+pub(crate) struct Queued<A: Actor> {
+    pub(crate) envelope: Box<dyn Envelope<A>>,
+    pub(crate) since: Instant,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct InFlight {
+    pub(crate) message: &'static str,
+    pub(crate) queued: Instant,
+}
+
+/// What a supervisor, or the actor's own background work, says to a running life.
+pub(crate) enum Control {
+    /// Stop after the current message; with `drain`, after all that is queued.
+    Stop { drain: bool },
+    /// Background work of this life failed.
+    Failed(Failure),
+}
+
+/// The place of a sender in the line of those who wait for room.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct Ticket(u64);
+
+/// What became of a message that was offered.
+pub(crate) enum Admission<A: Actor> {
+    Accepted,
+    Waiting(Ticket),
+    Full(Box<dyn Envelope<A>>),
+    Closed(Box<dyn Envelope<A>>),
+}
+
+/// What to do with a message that finds no room.
+pub(crate) enum WhenFull<'a> {
+    /// Hand it back to the sender.
+    Refuse,
+    /// Count it as lost; the caller makes a dead letter of it.
+    Drop,
+    /// Stand in line, and be woken.
+    Wait(&'a Waker),
+    /// Hand it back, uncounted: the caller offers it again.
+    Probe,
+}
+
+/// Why a sender that waited for room gave up.
+#[derive(Clone, Copy)]
+pub(crate) enum GivenUp {
+    /// Its time was up; the message goes back to it.
+    TimedOut,
+    /// Its future was dropped, and the message with it.
+    Cancelled,
+    /// It was a publisher, whose time was up: the event is lost to this subscriber.
+    Lost,
+}
+
+/// What a life finds when it looks into its mailbox.
+pub(crate) enum Next<A: Actor> {
+    Message(Queued<A>),
+    Control(Control),
+    /// Only while draining: nothing is left.
+    Empty,
+    /// Another life reads this mailbox now.
+    Superseded,
+}
+
+/// How many messages of one mailbox ended in which way.
+///
+/// At any moment `sent = handled + failed + rejected + dropped + waiting + queued + in flight`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) sent: u64,
+    pub(crate) enqueued: u64,
+    pub(crate) dequeued: u64,
+    pub(crate) handled: u64,
+    pub(crate) failed: u64,
+    /// Given back to the sender: by [`Rejected`].
+    pub(crate) rejected: [u64; Rejected::ALL.len()],
+    /// Lost: by [`Dropped`].
+    pub(crate) dropped: [u64; Dropped::ALL.len()],
+}
+
+/// Why a message was given back to its sender.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rejected {
+    Full,
+    Stopped,
+    TimedOut,
+    Cancelled,
+}
+
+impl Rejected {
+    pub(crate) const ALL: [Rejected; 4] = [
+        Rejected::Full,
+        Rejected::Stopped,
+        Rejected::TimedOut,
+        Rejected::Cancelled,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Rejected::Full => "full",
+            Rejected::Stopped => "stopped",
+            Rejected::TimedOut => "timeout",
+            Rejected::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Why a message was lost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Dropped {
+    /// An event met a full mailbox.
+    Full,
+    /// The role ended with the message queued, or an event came after its end.
+    Stopped,
+    /// A timer, stream or background future of an earlier life had queued it.
+    Stale,
+    /// Its timer was cancelled while it was queued.
+    Cancelled,
+}
+
+impl Dropped {
+    pub(crate) const ALL: [Dropped; 4] = [
+        Dropped::Full,
+        Dropped::Stopped,
+        Dropped::Stale,
+        Dropped::Cancelled,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Dropped::Full => "full",
+            Dropped::Stopped => "stopped",
+            Dropped::Stale => "stale",
+            Dropped::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl Tally {
+    pub(crate) fn add(&mut self, other: &Tally) {
+        self.sent += other.sent;
+        self.enqueued += other.enqueued;
+        self.dequeued += other.dequeued;
+        self.handled += other.handled;
+        self.failed += other.failed;
+        for (sum, n) in self.rejected.iter_mut().zip(other.rejected) {
+            *sum += n;
+        }
+        for (sum, n) in self.dropped.iter_mut().zip(other.dropped) {
+            *sum += n;
+        }
+    }
+}
+
+/// A mailbox as seen from outside, at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) depth: usize,
+    pub(crate) depth_max: usize,
+    pub(crate) waiting: usize,
+    pub(crate) in_flight: Option<&'static str>,
+    pub(crate) oldest_age: Duration,
+    pub(crate) incarnation: u64,
+    pub(crate) tally: Tally,
+}
+
+impl<A: Actor> Mailbox<A> {
+    /// A closed mailbox; [`begin_life`](Self::begin_life) opens it.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Mailbox {
+            capacity,
+            state: Mutex::new(State {
+                queue: VecDeque::new(),
+                control: VecDeque::new(),
+                waiting: BTreeMap::new(),
+                returned: BTreeMap::new(),
+                next_ticket: 0,
+                receiver: None,
+                open: false,
+                incarnation: 0,
+                cut_off: false,
+                in_flight: None,
+                tally: Tally::default(),
+                depth_max: 0,
+            }),
+        }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    // ===== senders =====
+
+    pub(crate) fn offer(
+        &self,
+        envelope: Box<dyn Envelope<A>>,
+        when_full: WhenFull<'_>,
+    ) -> Admission<A> {
+        let now = Instant::now();
+        let mut state = self.state.lock();
+        if !state.open {
+            if !matches!(when_full, WhenFull::Probe) {
+                state.tally.sent += 1;
+                if matches!(when_full, WhenFull::Drop) {
+                    state.tally.dropped[Dropped::Stopped as usize] += 1;
+                } else {
+                    state.tally.rejected[Rejected::Stopped as usize] += 1;
+                }
+            }
+            return Admission::Closed(envelope);
+        }
+        // Whoever waits already comes first, so that nobody overtakes.
+        if state.queue.len() < self.capacity && state.waiting.is_empty() {
+            state.tally.sent += 1;
+            state.push(envelope, now);
+            let receiver = state.receiver.take();
+            drop(state);
+            if let Some(waker) = receiver {
+                waker.wake();
+            }
+            return Admission::Accepted;
+        }
+        match when_full {
+            WhenFull::Probe => Admission::Full(envelope),
+            WhenFull::Refuse => {
+                state.tally.sent += 1;
+                state.tally.rejected[Rejected::Full as usize] += 1;
+                Admission::Full(envelope)
+            }
+            WhenFull::Drop => {
+                state.tally.sent += 1;
+                state.tally.dropped[Dropped::Full as usize] += 1;
+                Admission::Full(envelope)
+            }
+            WhenFull::Wait(waker) => {
+                state.tally.sent += 1;
+                let ticket = Ticket(state.next_ticket);
+                state.next_ticket += 1;
+                state.waiting.insert(ticket, (envelope, waker.clone()));
+                Admission::Waiting(ticket)
+            }
+        }
+    }
+
+    /// Asks again for a sender that waits.
+    pub(crate) fn poll_ticket(&self, ticket: Ticket, waker: &Waker) -> Admission<A> {
+        let mut state = self.state.lock();
+        if let Some((_, registered)) = state.waiting.get_mut(&ticket) {
+            registered.clone_from(waker);
+            return Admission::Waiting(ticket);
+        }
+        match state.returned.remove(&ticket) {
+            Some(envelope) => Admission::Closed(envelope),
+            None => Admission::Accepted,
+        }
+    }
+
+    /// Leaves the line; `None` if the message had been accepted before.
+    pub(crate) fn give_up(&self, ticket: Ticket, why: GivenUp) -> Option<Box<dyn Envelope<A>>> {
+        let mut state = self.state.lock();
+        if let Some((envelope, _)) = state.waiting.remove(&ticket) {
+            match why {
+                GivenUp::TimedOut => state.tally.rejected[Rejected::TimedOut as usize] += 1,
+                GivenUp::Cancelled => state.tally.rejected[Rejected::Cancelled as usize] += 1,
+                GivenUp::Lost => state.tally.dropped[Dropped::Full as usize] += 1,
+            }
+            return Some(envelope);
+        }
+        // Already counted when it was returned.
+        state.returned.remove(&ticket)
+    }
+
+    pub(crate) fn control(&self, incarnation: u64, control: Control) {
+        let mut state = self.state.lock();
+        if !state.reads(incarnation) {
+            return;
+        }
+        state.control.push_back(control);
+        let receiver = state.receiver.take();
+        drop(state);
+        if let Some(waker) = receiver {
+            waker.wake();
+        }
+    }
+
+    // ===== the life that reads =====
+
+    /// Opens the mailbox for a new life and returns its number.
+    ///
+    /// Control words for the life before it are forgotten. What an earlier life
+    /// still had in its hands (it was cut off) counts as failed.
+    pub(crate) fn begin_life(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.incarnation += 1;
+        state.cut_off = false;
+        state.open = true;
+        state.control.clear();
+        if state.in_flight.take().is_some() {
+            state.tally.failed += 1;
+        }
+        state.incarnation
+    }
+
+    /// Waits for the next control word or message; `draining` returns [`Next::Empty`] rather than wait.
+    ///
+    /// A message that is returned is in flight until [`finish`](Self::finish).
+    ///
+    /// # Cancel safety
+    ///
+    /// A message is taken only when the future completes.
+    pub(crate) async fn next(&self, incarnation: u64, draining: bool) -> Next<A> {
+        poll_fn(|cx| {
+            let mut state = self.state.lock();
+            if !state.reads(incarnation) {
+                return Poll::Ready(Next::Superseded);
+            }
+            if let Some(control) = state.control.pop_front() {
+                return Poll::Ready(Next::Control(control));
+            }
+            let mut discarded = Vec::new();
+            let mut woken = Vec::new();
+            let next = loop {
+                let Some(queued) = state.queue.pop_front() else {
+                    break None;
+                };
+                state.tally.dequeued += 1;
+                if let Some(waker) = state.admit_oldest_waiting() {
+                    woken.push(waker);
+                }
+                match queued.envelope.check_tie(incarnation) {
+                    Ok(()) => {
+                        state.in_flight = Some(InFlight {
+                            message: queued.envelope.message_type(),
+                            queued: queued.since,
+                        });
+                        break Some(queued);
+                    }
+                    Err(why) => {
+                        state.tally.dropped[why as usize] += 1;
+                        discarded.push(queued);
+                    }
+                }
+            };
+            if next.is_none() && !draining {
+                state.receiver = Some(cx.waker().clone());
+            }
+            drop(state);
+            // Dropping a message and waking a task may run other people's code: not under the lock.
+            drop(discarded);
+            woken.into_iter().for_each(Waker::wake);
+            match next {
+                Some(queued) => Poll::Ready(Next::Message(queued)),
+                None if draining => Poll::Ready(Next::Empty),
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Counts the message in flight as handled or failed; `false` if this life was cut off meanwhile.
+    pub(crate) fn finish(&self, incarnation: u64, handled: bool) -> bool {
+        let mut state = self.state.lock();
+        if !state.reads(incarnation) || state.in_flight.take().is_none() {
+            return false;
+        }
+        if handled {
+            state.tally.handled += 1;
+        } else {
+            state.tally.failed += 1;
+        }
+        true
+    }
+
+    /// Takes the mailbox away from a life that does not end; returns the message it was stuck in.
+    pub(crate) fn cut_off(&self, incarnation: u64) -> Option<&'static str> {
+        let mut state = self.state.lock();
+        if !state.reads(incarnation) {
+            return None;
+        }
+        state.cut_off = true;
+        let stuck = state.in_flight.take();
+        if stuck.is_some() {
+            state.tally.failed += 1;
+        }
+        stuck.map(|message| message.message)
+    }
+
+    // ===== the end of the role =====
+
+    /// Refuses messages from now on; senders in line get theirs back.
+    pub(crate) fn close(&self) {
+        let mut state = self.state.lock();
+        state.open = false;
+        let waiting = std::mem::take(&mut state.waiting);
+        state.tally.rejected[Rejected::Stopped as usize] += waiting.len() as u64;
+        let mut wakers = Vec::with_capacity(waiting.len());
+        for (ticket, (envelope, waker)) in waiting {
+            state.returned.insert(ticket, envelope);
+            wakers.push(waker);
+        }
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Takes out all that is still queued, counted as lost.
+    pub(crate) fn clear(&self) -> VecDeque<Queued<A>> {
+        let mut state = self.state.lock();
+        let left = std::mem::take(&mut state.queue);
+        state.tally.dequeued += left.len() as u64;
+        state.tally.dropped[Dropped::Stopped as usize] += left.len() as u64;
+        left
+    }
+
+    /// Hands over the counts and begins anew at 0.
+    pub(crate) fn take_tally(&self) -> Tally {
+        std::mem::take(&mut self.state.lock().tally)
+    }
+
+    // ===== observers =====
+
+    /// Reads the mailbox as it is now.
+    pub(crate) fn reading(&self) -> Reading {
+        let now = Instant::now();
+        let state = self.state.lock();
+        let oldest = match (state.in_flight, state.queue.front()) {
+            (Some(message), _) => Some(message.queued),
+            (None, Some(queued)) => Some(queued.since),
+            (None, None) => None,
+        };
+        Reading {
+            depth: state.queue.len(),
+            depth_max: state.depth_max,
+            waiting: state.waiting.len(),
+            in_flight: state.in_flight.map(|m| m.message),
+            oldest_age: oldest.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
+            incarnation: state.incarnation,
+            tally: state.tally,
+        }
+    }
+
+    /// Returns the number of queued messages.
+    pub(crate) fn depth(&self) -> usize {
+        self.state.lock().queue.len()
+    }
+
+    /// Forgets the deepest level seen, so that the next scrape sees the next one.
+    pub(crate) fn reset_depth_max(&self) {
+        let mut state = self.state.lock();
+        state.depth_max = state.queue.len();
+    }
+}
+
+impl<A: Actor> State<A> {
+    fn reads(&self, incarnation: u64) -> bool {
+        self.incarnation == incarnation && !self.cut_off
+    }
+
+    fn push(&mut self, envelope: Box<dyn Envelope<A>>, since: Instant) {
+        self.queue.push_back(Queued { envelope, since });
+        self.tally.enqueued += 1;
+        self.depth_max = self.depth_max.max(self.queue.len());
+    }
+
+    /// Fills the place that became free with the message of whoever waits longest.
+    fn admit_oldest_waiting(&mut self) -> Option<Waker> {
+        let (_, (envelope, waker)) = self.waiting.pop_first()?;
+        self.push(envelope, Instant::now());
+        Some(waker)
+    }
+}

@@ -1,0 +1,813 @@
+//! What a mailbox is measured by: the names, the counters, the fixed-bucket histograms.
+//!
+//! Counts are kept where they happen, under the mailbox lock or in one atomic,
+//! and are added up when somebody reads. Nothing here allocates per message.
+//! This module knows nothing of an exporter: it yields [`Family`] values, and
+//! `greenroom-telemetry` writes them as Prometheus text.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+
+use crate::dead_letter::{DeadLetterReason, DeadLetters};
+use crate::mailbox::{Dropped, Rejected, Tally};
+use crate::registry::Registry;
+use crate::snapshot::{ActorState, Seen};
+
+/// The metric families of the runtime; their names are written here and nowhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Metric {
+    /// Actors by group and state.
+    Actors,
+    /// Lives begun, the first one and restarts.
+    ActorStarts,
+    /// Restarts by reason.
+    ActorRestarts,
+    /// Supervisors that gave up.
+    SupervisorEscalations,
+    /// Messages queued now.
+    MailboxDepth,
+    /// The deepest queue of one actor since the last scrape.
+    MailboxDepthMax,
+    /// The capacity of the mailbox that `MailboxDepthMax` speaks of.
+    MailboxCapacity,
+    /// The age of the oldest message not yet handled.
+    MailboxOldestAge,
+    /// Senders that wait for room now.
+    MailboxWaitingSenders,
+    /// Messages accepted.
+    MailboxEnqueued,
+    /// Messages taken out.
+    MailboxDequeued,
+    /// Messages given back to their sender.
+    MailboxRejected,
+    /// Messages lost.
+    MailboxDropped,
+    /// How long messages were queued.
+    MailboxWait,
+    /// How long handlers took.
+    MessageHandle,
+    /// Messages whose handler ended, by result.
+    MessagesHandled,
+    /// Messages given up, by reason.
+    DeadLetters,
+    /// Events published, by type.
+    EventsPublished,
+    /// Deliveries of events to subscribers, by type and result.
+    EventsDelivered,
+    /// Subscribers by event type.
+    EventSubscribers,
+    /// The version that runs; always 1.
+    BuildInfo,
+}
+
+/// How a metric is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// It only rises, and starts at 0 with the process.
+    Counter,
+    /// It rises and falls.
+    Gauge,
+    /// Counts by fixed bucket, with sum and count.
+    Histogram,
+}
+
+impl Metric {
+    /// Every metric, in the order in which it is exposed.
+    pub const ALL: [Metric; 21] = [
+        Metric::Actors,
+        Metric::ActorStarts,
+        Metric::ActorRestarts,
+        Metric::SupervisorEscalations,
+        Metric::MailboxDepth,
+        Metric::MailboxDepthMax,
+        Metric::MailboxCapacity,
+        Metric::MailboxOldestAge,
+        Metric::MailboxWaitingSenders,
+        Metric::MailboxEnqueued,
+        Metric::MailboxDequeued,
+        Metric::MailboxRejected,
+        Metric::MailboxDropped,
+        Metric::MailboxWait,
+        Metric::MessageHandle,
+        Metric::MessagesHandled,
+        Metric::DeadLetters,
+        Metric::EventsPublished,
+        Metric::EventsDelivered,
+        Metric::EventSubscribers,
+        Metric::BuildInfo,
+    ];
+
+    const fn about(self) -> (&'static str, MetricKind, &'static str) {
+        use MetricKind::{Counter, Gauge, Histogram};
+        match self {
+            Metric::Actors => (
+                "greenroom_actors",
+                Gauge,
+                "Actors and supervisors by group and state.",
+            ),
+            Metric::ActorStarts => (
+                "greenroom_actor_starts_total",
+                Counter,
+                "Lives of actors begun, first starts and restarts.",
+            ),
+            Metric::ActorRestarts => (
+                "greenroom_actor_restarts_total",
+                Counter,
+                "Restarts of actors by reason; sibling: taken along by its supervisor's strategy.",
+            ),
+            Metric::SupervisorEscalations => (
+                "greenroom_supervisor_escalations_total",
+                Counter,
+                "Supervisors that used up their restart limit and gave up.",
+            ),
+            Metric::MailboxDepth => (
+                "greenroom_mailbox_depth",
+                Gauge,
+                "Messages queued in the mailboxes of the group now.",
+            ),
+            Metric::MailboxDepthMax => (
+                "greenroom_mailbox_depth_max",
+                Gauge,
+                "Deepest queue of the fullest mailbox of the group since the last scrape.",
+            ),
+            Metric::MailboxCapacity => (
+                "greenroom_mailbox_capacity",
+                Gauge,
+                "Capacity of the mailbox that greenroom_mailbox_depth_max speaks of.",
+            ),
+            Metric::MailboxOldestAge => (
+                "greenroom_mailbox_oldest_age_seconds",
+                Gauge,
+                "Age of the oldest message of the group that is not yet handled, the one in the handler included.",
+            ),
+            Metric::MailboxWaitingSenders => (
+                "greenroom_mailbox_waiting_senders",
+                Gauge,
+                "Senders that wait for room in a mailbox of the group now.",
+            ),
+            Metric::MailboxEnqueued => (
+                "greenroom_mailbox_enqueued_total",
+                Counter,
+                "Messages that mailboxes accepted.",
+            ),
+            Metric::MailboxDequeued => (
+                "greenroom_mailbox_dequeued_total",
+                Counter,
+                "Messages taken out of mailboxes.",
+            ),
+            Metric::MailboxRejected => (
+                "greenroom_mailbox_rejected_total",
+                Counter,
+                "Messages given back to their sender, by reason.",
+            ),
+            Metric::MailboxDropped => (
+                "greenroom_mailbox_dropped_total",
+                Counter,
+                "Messages lost, by reason.",
+            ),
+            Metric::MailboxWait => (
+                "greenroom_mailbox_wait_seconds",
+                Histogram,
+                "Time that messages were queued before their handler began.",
+            ),
+            Metric::MessageHandle => (
+                "greenroom_message_handle_seconds",
+                Histogram,
+                "Time that handlers took, waits inside the handler included.",
+            ),
+            Metric::MessagesHandled => (
+                "greenroom_messages_handled_total",
+                Counter,
+                "Messages whose handler ended, by result.",
+            ),
+            Metric::DeadLetters => (
+                "greenroom_dead_letters_total",
+                Counter,
+                "Messages given up and kept as dead letters, by reason.",
+            ),
+            Metric::EventsPublished => (
+                "greenroom_events_published_total",
+                Counter,
+                "Events published, by event type.",
+            ),
+            Metric::EventsDelivered => (
+                "greenroom_events_delivered_total",
+                Counter,
+                "Deliveries of events to one subscriber each, by event type and result.",
+            ),
+            Metric::EventSubscribers => (
+                "greenroom_event_subscribers",
+                Gauge,
+                "Actors subscribed now, by event type.",
+            ),
+            Metric::BuildInfo => (
+                "greenroom_build_info",
+                Gauge,
+                "The version of the runtime; always 1.",
+            ),
+        }
+    }
+
+    /// Returns the name as Prometheus knows it, with prefix, unit and suffix.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.about().0
+    }
+
+    /// Returns whether it is a counter, a gauge or a histogram.
+    #[must_use]
+    pub const fn kind(self) -> MetricKind {
+        self.about().1
+    }
+
+    /// Returns one sentence on what it says.
+    #[must_use]
+    pub const fn help(self) -> &'static str {
+        self.about().2
+    }
+}
+
+/// All series of one metric at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Family {
+    /// Which metric.
+    pub metric: Metric,
+    /// Its series; each has labels that no other has.
+    pub samples: Vec<Sample>,
+}
+
+/// One series at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Sample {
+    /// Label names and values.
+    pub labels: Vec<(&'static str, String)>,
+    /// What was measured, in the base unit that the metric's name ends with.
+    pub value: Value,
+}
+
+/// What one series says.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Value {
+    /// A counter or a gauge.
+    Number(f64),
+    /// A histogram.
+    Histogram(HistogramReading),
+}
+
+/// A histogram at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HistogramReading {
+    /// Upper bounds in seconds, ascending, each with the count of what lies at or below it.
+    pub buckets: Vec<(f64, u64)>,
+    /// The sum of all that was recorded, in seconds.
+    pub sum: f64,
+    /// How much was recorded.
+    pub count: u64,
+}
+
+// ===== histogram =====
+
+/// Steps of the scale in which durations are recorded: 250 ns.
+const STEP_NANOS: u64 = 250;
+/// Four buckets to each doubling, up to 2^26 us (67 s); and one for what is longer.
+const OCTAVES: usize = 27;
+const BUCKETS: usize = 4 + OCTAVES * 4 + 1;
+
+/// Durations counted in fixed log-linear buckets: four to each doubling between 1 us and 67 s.
+///
+/// Recording is three relaxed additions and allocates nothing, which is why the
+/// exporter's own histograms (they keep each sample until the next scrape) are
+/// not used for messages. Bounds are exact: a duration of just 4 us counts as at
+/// most 4 us.
+pub(crate) struct Histogram {
+    buckets: [AtomicU64; BUCKETS],
+    sum_nanos: AtomicU64,
+}
+
+impl Histogram {
+    fn new() -> Self {
+        Histogram {
+            buckets: [const { AtomicU64::new(0) }; BUCKETS],
+            sum_nanos: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn record(&self, duration: Duration) {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        self.buckets[bucket_of(nanos)].fetch_add(1, Ordering::Relaxed);
+        self.sum_nanos.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// Returns the counts at the bounds 1 us, 4 us, 16 us ... 67 s.
+    pub(crate) fn reading(&self) -> HistogramReading {
+        let counts: Vec<u64> = self
+            .buckets
+            .iter()
+            .map(|b| b.load(Ordering::Relaxed))
+            .collect();
+        let mut buckets = Vec::with_capacity(14);
+        for power in (0..OCTAVES).step_by(2) {
+            // Buckets 0..=3 end at 1 us; each octave above adds four.
+            let last = 3 + power * 4;
+            let bound = (1u64 << power) as f64 / 1e6;
+            buckets.push((bound, counts[..=last].iter().sum()));
+        }
+        HistogramReading {
+            buckets,
+            sum: self.sum_nanos.load(Ordering::Relaxed) as f64 / 1e9,
+            count: counts.iter().sum(),
+        }
+    }
+}
+
+/// The bucket whose upper bound is the first at or above `nanos`.
+fn bucket_of(nanos: u64) -> usize {
+    let steps = nanos.div_ceil(STEP_NANOS).max(1);
+    if steps <= 4 {
+        return steps as usize - 1;
+    }
+    // steps - 1, so that a value on a bound belongs below it.
+    let below = steps - 1;
+    let octave = below.ilog2() as usize - 2;
+    let quarter = (below >> octave) as usize & 3;
+    (4 + octave * 4 + quarter).min(BUCKETS - 1)
+}
+
+// ===== groups =====
+
+/// How many groups have series of their own; actors of any further group are counted as `_other`.
+///
+/// It keeps the number of series bounded whatever names an application makes up.
+const GROUPS_MAX: usize = 256;
+
+/// What the actors of one kind are counted by together.
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) wait: Histogram,
+    pub(crate) handle: Histogram,
+    starts: AtomicU64,
+    restarts: [AtomicU64; RestartReason::ALL.len()],
+    /// The counts of mailboxes whose role has ended.
+    retired: Mutex<Tally>,
+}
+
+/// Why a supervisor started a child again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RestartReason {
+    Error,
+    Panic,
+    Killed,
+    /// It ended by itself and is permanent.
+    Normal,
+    /// A supervisor that gave up, restarted by the one above it.
+    Escalation,
+    /// Its supervisor's strategy took it along.
+    Sibling,
+}
+
+impl RestartReason {
+    const ALL: [RestartReason; 6] = [
+        RestartReason::Error,
+        RestartReason::Panic,
+        RestartReason::Killed,
+        RestartReason::Normal,
+        RestartReason::Escalation,
+        RestartReason::Sibling,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            RestartReason::Error => "error",
+            RestartReason::Panic => "panic",
+            RestartReason::Killed => "killed",
+            RestartReason::Normal => "normal",
+            RestartReason::Escalation => "escalation",
+            RestartReason::Sibling => "sibling",
+        }
+    }
+}
+
+impl Group {
+    fn new(name: &str) -> Self {
+        Group {
+            name: name.to_owned(),
+            wait: Histogram::new(),
+            handle: Histogram::new(),
+            starts: AtomicU64::new(0),
+            restarts: Default::default(),
+            retired: Mutex::new(Tally::default()),
+        }
+    }
+
+    pub(crate) fn count_start(&self) {
+        self.starts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_restart(&self, reason: RestartReason) {
+        self.restarts[reason as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Moves the counts of a mailbox here; `take` empties it.
+    ///
+    /// A reader holds the same lock while it adds up the mailboxes, so no count
+    /// is seen twice or missed in between.
+    pub(crate) fn retire(&self, take: impl FnOnce() -> Tally) {
+        let mut retired = self.retired.lock();
+        retired.add(&take());
+    }
+}
+
+/// The groups of a system, and what is counted for the system as a whole.
+pub(crate) struct Meters {
+    groups: DashMap<String, Arc<Group>>,
+    pub(crate) escalations: AtomicU64,
+}
+
+impl Meters {
+    pub(crate) fn new() -> Self {
+        Meters {
+            groups: DashMap::new(),
+            escalations: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn group(&self, name: &str) -> Arc<Group> {
+        if let Some(group) = self.groups.get(name) {
+            return Arc::clone(&group);
+        }
+        let name = if self.groups.len() < GROUPS_MAX {
+            name
+        } else {
+            "_other"
+        };
+        Arc::clone(
+            &self
+                .groups
+                .entry(name.to_owned())
+                .or_insert_with(|| Arc::new(Group::new(name))),
+        )
+    }
+
+    /// Adds up all messages of the system.
+    pub(crate) fn ledger(&self, registry: &Registry) -> Ledger {
+        let groups: Vec<Arc<Group>> = self.groups.iter().map(|g| Arc::clone(&g)).collect();
+        let guards: Vec<_> = groups.iter().map(|g| g.retired.lock()).collect();
+        let mut tally = Tally::default();
+        for retired in &guards {
+            tally.add(retired);
+        }
+        let (mut queued, mut waiting, mut in_flight) = (0, 0, 0);
+        registry.for_each(|role| {
+            if let Some(reading) = role.seen().mailbox {
+                tally.add(&reading.tally);
+                queued += reading.depth as u64;
+                waiting += reading.waiting as u64;
+                in_flight += u64::from(reading.in_flight.is_some());
+            }
+        });
+        Ledger {
+            sent: tally.sent,
+            handled: tally.handled,
+            failed: tally.failed,
+            rejected: tally.rejected.iter().sum(),
+            dropped: tally.dropped.iter().sum(),
+            queued: queued + waiting + in_flight,
+        }
+    }
+
+    /// Reads everything; the deepest levels start anew for the next scrape.
+    pub(crate) fn scrape(&self, registry: &Registry, letters: &DeadLetters) -> Vec<Family> {
+        let mut families = Families::default();
+        let mut groups: Vec<Arc<Group>> = self.groups.iter().map(|g| Arc::clone(&g)).collect();
+        groups.sort_by(|a, b| a.name.cmp(&b.name));
+        {
+            let guards: Vec<_> = groups.iter().map(|g| g.retired.lock()).collect();
+            let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+            for (group, retired) in groups.iter().zip(&guards) {
+                sums.insert(
+                    group.name.clone(),
+                    Sum {
+                        tally: **retired,
+                        ..Sum::default()
+                    },
+                );
+            }
+            registry.for_each(|role| {
+                let seen = role.seen();
+                if let Some(sum) = sums.get_mut(&seen.group) {
+                    sum.add(&seen);
+                }
+                role.reset_depth_max();
+            });
+            drop(guards);
+            for group in &groups {
+                if let Some(sum) = sums.get(&group.name) {
+                    families.group(group, sum);
+                }
+            }
+        }
+        let escalations = self.escalations.load(Ordering::Relaxed);
+        families.add(Metric::SupervisorEscalations, vec![], escalations as f64);
+        for reason in DeadLetterReason::ALL {
+            let labels = vec![("reason", reason.as_str().to_owned())];
+            families.add(Metric::DeadLetters, labels, letters.count(reason) as f64);
+        }
+        registry.for_each_topic(|name, topic| {
+            let event = || ("event", name.to_owned());
+            let [published, delivered, full, stopped] = topic.counts();
+            families.add(Metric::EventsPublished, vec![event()], published as f64);
+            for (result, n) in [
+                ("delivered", delivered),
+                ("full", full),
+                ("stopped", stopped),
+            ] {
+                let labels = vec![event(), ("result", result.to_owned())];
+                families.add(Metric::EventsDelivered, labels, n as f64);
+            }
+            families.add(
+                Metric::EventSubscribers,
+                vec![event()],
+                topic.subscribers() as f64,
+            );
+        });
+        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+        families.add(Metric::BuildInfo, version, 1.0);
+        families
+            .0
+            .into_iter()
+            .map(|(metric, samples)| Family { metric, samples })
+            .collect()
+    }
+}
+
+/// The live mailboxes of a group, added up.
+#[derive(Default)]
+struct Sum {
+    tally: Tally,
+    states: [u64; ActorState::ALL.len()],
+    depth: usize,
+    waiting: usize,
+    oldest_age: Duration,
+    /// Deepest level and capacity of the fullest mailbox.
+    fullest: Option<(usize, usize)>,
+}
+
+impl Sum {
+    fn add(&mut self, seen: &Seen) {
+        self.states[seen.state as usize] += 1;
+        let Some(mailbox) = &seen.mailbox else { return };
+        self.tally.add(&mailbox.tally);
+        self.depth += mailbox.depth;
+        self.waiting += mailbox.waiting;
+        self.oldest_age = self.oldest_age.max(mailbox.oldest_age);
+        let level = (mailbox.depth_max, seen.capacity);
+        let fuller = self
+            .fullest
+            .is_none_or(|(depth, capacity)| level.0 * capacity > depth * level.1);
+        if fuller {
+            self.fullest = Some(level);
+        }
+    }
+}
+
+/// Families under construction, in the order of [`Metric::ALL`].
+#[derive(Default)]
+struct Families(BTreeMap<Metric, Vec<Sample>>);
+
+impl Families {
+    fn add(&mut self, metric: Metric, labels: Vec<(&'static str, String)>, value: f64) {
+        self.push(metric, labels, Value::Number(value));
+    }
+
+    fn push(&mut self, metric: Metric, labels: Vec<(&'static str, String)>, value: Value) {
+        self.0
+            .entry(metric)
+            .or_default()
+            .push(Sample { labels, value });
+    }
+
+    fn group(&mut self, group: &Group, sum: &Sum) {
+        let label = || ("group", group.name.clone());
+        let with = |name: &'static str, value: &str| vec![label(), (name, value.to_owned())];
+        for state in ActorState::ALL {
+            let n = sum.states[state as usize];
+            self.add(Metric::Actors, with("state", state.as_str()), n as f64);
+        }
+        let starts = group.starts.load(Ordering::Relaxed);
+        self.add(Metric::ActorStarts, vec![label()], starts as f64);
+        for reason in RestartReason::ALL {
+            let n = group.restarts[reason as usize].load(Ordering::Relaxed);
+            self.add(
+                Metric::ActorRestarts,
+                with("reason", reason.as_str()),
+                n as f64,
+            );
+        }
+        if group.name == SUPERVISORS {
+            return;
+        }
+        let (depth_max, capacity) = sum.fullest.unwrap_or_default();
+        self.add(Metric::MailboxDepth, vec![label()], sum.depth as f64);
+        self.add(Metric::MailboxDepthMax, vec![label()], depth_max as f64);
+        self.add(Metric::MailboxCapacity, vec![label()], capacity as f64);
+        self.add(
+            Metric::MailboxOldestAge,
+            vec![label()],
+            sum.oldest_age.as_secs_f64(),
+        );
+        self.add(
+            Metric::MailboxWaitingSenders,
+            vec![label()],
+            sum.waiting as f64,
+        );
+        self.add(
+            Metric::MailboxEnqueued,
+            vec![label()],
+            sum.tally.enqueued as f64,
+        );
+        self.add(
+            Metric::MailboxDequeued,
+            vec![label()],
+            sum.tally.dequeued as f64,
+        );
+        for reason in Rejected::ALL {
+            let n = sum.tally.rejected[reason as usize];
+            self.add(
+                Metric::MailboxRejected,
+                with("reason", reason.as_str()),
+                n as f64,
+            );
+        }
+        for reason in Dropped::ALL {
+            let n = sum.tally.dropped[reason as usize];
+            self.add(
+                Metric::MailboxDropped,
+                with("reason", reason.as_str()),
+                n as f64,
+            );
+        }
+        self.push(
+            Metric::MailboxWait,
+            vec![label()],
+            Value::Histogram(group.wait.reading()),
+        );
+        self.push(
+            Metric::MessageHandle,
+            vec![label()],
+            Value::Histogram(group.handle.reading()),
+        );
+        for (result, n) in [("ok", sum.tally.handled), ("failed", sum.tally.failed)] {
+            self.add(Metric::MessagesHandled, with("result", result), n as f64);
+        }
+    }
+}
+
+/// The group of all supervisors, which have no mailbox for user messages.
+pub(crate) const SUPERVISORS: &str = "supervisor";
+
+/// Where all messages of a system went: the law of conservation.
+///
+/// `sent = handled + failed + rejected + dropped + queued`, at every moment at
+/// rest. Shown, it is one line with the verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ledger {
+    /// Messages that anybody tried to send, timers and published events included (one for each subscriber).
+    pub sent: u64,
+    /// Messages whose handler ended well.
+    pub handled: u64,
+    /// Messages whose handler failed.
+    pub failed: u64,
+    /// Messages given back to their sender.
+    pub rejected: u64,
+    /// Messages lost, each counted by reason.
+    pub dropped: u64,
+    /// Messages on their way: queued, in a handler, or waiting for room.
+    pub queued: u64,
+}
+
+impl Ledger {
+    /// Returns whether every message is accounted for.
+    #[must_use]
+    pub fn is_balanced(&self) -> bool {
+        let Ledger {
+            sent,
+            handled,
+            failed,
+            rejected,
+            dropped,
+            queued,
+        } = *self;
+        sent == handled + failed + rejected + dropped + queued
+    }
+}
+
+impl fmt::Display for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Ledger {
+            sent,
+            handled,
+            failed,
+            rejected,
+            dropped,
+            queued,
+        } = self;
+        let (sign, verdict) = if self.is_balanced() {
+            ("=", "balanced")
+        } else {
+            ("!=", "NOT balanced")
+        };
+        write!(
+            f,
+            "{sent} sent {sign} {handled} handled + {failed} failed + {rejected} rejected + {dropped} dropped + {queued} queued ({verdict})"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn upper_bound_nanos(bucket: usize) -> u64 {
+        let steps = if bucket < 4 {
+            bucket as u64 + 1
+        } else {
+            let (octave, quarter) = ((bucket - 4) / 4, (bucket - 4) as u64 % 4);
+            (5 + quarter) << octave
+        };
+        steps * STEP_NANOS
+    }
+
+    #[test]
+    fn every_duration_falls_into_the_first_bucket_that_holds_it() {
+        for bucket in 0..BUCKETS - 1 {
+            let bound = upper_bound_nanos(bucket);
+            assert_eq!(bucket_of(bound), bucket, "{bound} ns is in bucket {bucket}");
+            assert_eq!(
+                bucket_of(bound + 1),
+                bucket + 1,
+                "{bound} ns + 1 is in the next"
+            );
+        }
+        assert_eq!(bucket_of(0), 0);
+        assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);
+    }
+
+    #[test]
+    fn the_bounds_that_are_shown_are_exact() {
+        let histogram = Histogram::new();
+        let bounds: Vec<f64> = histogram.reading().buckets.iter().map(|b| b.0).collect();
+        assert_eq!(bounds.len(), 14);
+        assert_eq!((bounds[0], bounds[1], bounds[13]), (1e-6, 4e-6, 67.108_864));
+        for (i, _) in bounds.iter().enumerate() {
+            let bound = Duration::from_micros(1 << (2 * i));
+            histogram.record(bound);
+            histogram.record(bound + Duration::from_nanos(1));
+        }
+        let reading = histogram.reading();
+        for (i, (_, at_most)) in reading.buckets.iter().enumerate() {
+            assert_eq!(*at_most, 2 * i as u64 + 1, "bucket {i}");
+        }
+        assert_eq!(reading.count, 28);
+    }
+
+    #[test]
+    fn metric_names_are_unique_listed_and_follow_the_rules() {
+        let mut names: Vec<&str> = Metric::ALL.iter().map(|m| m.name()).collect();
+        for metric in Metric::ALL {
+            let counter = metric.kind() == MetricKind::Counter;
+            assert_eq!(
+                metric.name().ends_with("_total"),
+                counter,
+                "{}",
+                metric.name()
+            );
+            assert!(metric.name().starts_with("greenroom_"));
+            assert!(metric.help().ends_with('.'));
+        }
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), Metric::ALL.len());
+    }
+
+    #[test]
+    fn group_names_beyond_the_limit_share_one_series() {
+        let meters = Meters::new();
+        for n in 0..10_000 {
+            let group = meters.group(&format!("g{n}"));
+            assert_eq!(group.name == "_other", n >= GROUPS_MAX);
+        }
+        assert_eq!(meters.groups.len(), GROUPS_MAX + 1);
+    }
+}

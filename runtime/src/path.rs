@@ -1,0 +1,68 @@
+//! The name of an actor: its place in the tree.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::sync::Arc;
+
+/// The place of an actor in the tree, as in `home/kitchen/lights`.
+///
+/// One path is the name to find an actor by, the field in its log records and
+/// its row in a console. Metric labels use the actor's bounded
+/// [group](crate::Spec::group) instead, because paths are not bounded.
+/// A clone costs one reference count.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Path(Arc<str>);
+
+impl Path {
+    pub(crate) fn root(name: &str) -> Self {
+        Path(Arc::from(name))
+    }
+
+    pub(crate) fn join(&self, name: &str) -> Self {
+        Path(Arc::from(format!("{}/{name}", self.0)))
+    }
+
+    /// Returns the path as text, without a leading slash.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the last part: the name under which its supervisor knows the actor.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl AsRef<str> for Path {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for Path {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether `name` can be one part of a path.
+pub(crate) fn is_valid_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 128
+        && !name.contains('/')
+        && !name.chars().any(char::is_control)
+}

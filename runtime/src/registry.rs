@@ -1,0 +1,280 @@
+//! The registry: who is where, and who subscribed to what.
+//!
+//! Names are in a sharded table. Subscribers are in an immutable list for each
+//! event type, replaced as a whole when somebody subscribes: publishing takes no
+//! lock of the registry and never waits for a subscriber. A subscription belongs
+//! to the role; it ends when the role does.
+
+use std::any::{Any, TypeId, type_name};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use dashmap::DashMap;
+use tokio::time::Instant;
+
+use crate::actor_ref::{Entry, Offered, Receive, Refused};
+use crate::envelope::Parcel;
+use crate::failure::ShortType;
+use crate::mailbox::{GivenUp, WhenFull};
+use crate::role::Role;
+use crate::{Event, Path};
+
+#[derive(Default)]
+pub(crate) struct Registry {
+    names: DashMap<Path, Arc<dyn Role>>,
+    topics: ArcSwap<HashMap<TypeId, Arc<dyn AnyTopic>>>,
+}
+
+/// What became of a published event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// Subscribers whose mailbox took the event.
+    pub delivered: usize,
+    /// Subscribers that had no room or had stopped; each is counted and has a dead letter.
+    pub dropped: usize,
+}
+
+/// One event type: its subscribers and counts.
+struct Topic<E: Event> {
+    subscribers: ArcSwap<Vec<Arc<dyn Receive<E>>>>,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
+    published: AtomicU64,
+    delivered: AtomicU64,
+    full: AtomicU64,
+    stopped: AtomicU64,
+}
+
+/// A [`Topic`] whose event type is forgotten.
+pub(crate) trait AnyTopic: Send + Sync {
+    fn name(&self) -> String;
+    /// Published; then deliveries: made, without room, to a stopped subscriber.
+    fn counts(&self) -> [u64; 4];
+    fn subscribers(&self) -> usize;
+    fn unsubscribe(&self, role: usize);
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+impl Registry {
+    pub(crate) fn register(&self, role: Arc<dyn Role>) {
+        self.names.insert(role.path().clone(), role);
+    }
+
+    pub(crate) fn unregister(&self, path: &Path) {
+        self.names.remove(path);
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Option<Arc<dyn Role>> {
+        self.names.get(path).map(|role| Arc::clone(&role))
+    }
+
+    /// Calls `f` with every role; the table may change meanwhile.
+    pub(crate) fn for_each(&self, mut f: impl FnMut(&dyn Role)) {
+        for entry in &self.names {
+            f(&**entry.value());
+        }
+    }
+
+    /// The paths under the nearest ancestor of `path` that exists, for an error that helps.
+    pub(crate) fn nearby(&self, path: &str) -> Vec<String> {
+        let mut ancestor = path;
+        while let Some((parent, _)) = ancestor.rsplit_once('/') {
+            ancestor = parent;
+            if self.names.contains_key(ancestor) {
+                break;
+            }
+        }
+        let prefix = if self.names.contains_key(ancestor) {
+            format!("{ancestor}/")
+        } else {
+            String::new()
+        };
+        let mut found: Vec<String> = self
+            .names
+            .iter()
+            .map(|entry| entry.key().as_str().to_owned())
+            .filter(|p| {
+                p.strip_prefix(&prefix)
+                    .is_some_and(|rest| !rest.contains('/'))
+            })
+            .collect();
+        found.sort_unstable();
+        found.truncate(16);
+        found
+    }
+
+    // ===== events =====
+
+    fn topic<E: Event>(&self) -> Arc<Topic<E>> {
+        let id = TypeId::of::<E>();
+        let known = |topics: &HashMap<TypeId, Arc<dyn AnyTopic>>| {
+            let topic = Arc::clone(topics.get(&id)?).into_any();
+            topic.downcast::<Topic<E>>().ok()
+        };
+        if let Some(topic) = known(&self.topics.load()) {
+            return topic;
+        }
+        let fresh: Arc<dyn AnyTopic> = Arc::new(Topic::<E> {
+            subscribers: ArcSwap::default(),
+            counts: Counts::default(),
+        });
+        self.topics.rcu(|topics| {
+            let mut topics = HashMap::clone(topics);
+            topics.entry(id).or_insert_with(|| Arc::clone(&fresh));
+            topics
+        });
+        // The table only grows and each key has the topic of its type.
+        known(&self.topics.load()).unwrap_or_else(|| unreachable!("the topic was just added"))
+    }
+
+    /// Adds a subscriber unless its role is one already; returns the topic for the end of the role.
+    pub(crate) fn subscribe<E: Event>(
+        &self,
+        subscriber: &Arc<dyn Receive<E>>,
+        role: usize,
+    ) -> Arc<dyn AnyTopic> {
+        let topic = self.topic::<E>();
+        topic.subscribers.rcu(|list| {
+            let mut list = Vec::clone(list);
+            if !list.iter().any(|s| s.same_role(role)) {
+                list.push(Arc::clone(subscriber));
+            }
+            list
+        });
+        topic
+    }
+
+    pub(crate) fn unsubscribe<E: Event>(&self, role: usize) {
+        self.topic::<E>().unsubscribe(role);
+    }
+
+    pub(crate) fn publish<E: Event>(&self, event: &E) -> Delivery {
+        let topic = self.topic::<E>();
+        topic.counts.published.fetch_add(1, Ordering::Relaxed);
+        let mut delivery = Delivery::default();
+        for subscriber in topic.subscribers.load().iter() {
+            match subscriber.offer(Parcel::told(event.clone()), WhenFull::Drop) {
+                Offered::Accepted | Offered::Waiting(_) => {
+                    topic.counts.delivered.fetch_add(1, Ordering::Relaxed);
+                    delivery.delivered += 1;
+                }
+                Offered::Full(parcel) => {
+                    topic.lost(&**subscriber, &parcel.message, false, &mut delivery)
+                }
+                Offered::Closed(parcel) => {
+                    topic.lost(&**subscriber, &parcel.message, true, &mut delivery)
+                }
+            }
+        }
+        delivery
+    }
+
+    pub(crate) async fn publish_within<E: Event>(&self, event: E, limit: Duration) -> Delivery {
+        let topic = self.topic::<E>();
+        topic.counts.published.fetch_add(1, Ordering::Relaxed);
+        let deadline = Instant::now() + limit;
+        let mut delivery = Delivery::default();
+        let mut late = Vec::new();
+        let subscribers = topic.subscribers.load_full();
+        // First all that have room, so that one slow subscriber does not delay the others.
+        for subscriber in subscribers.iter() {
+            match subscriber.offer(Parcel::told(event.clone()), WhenFull::Probe) {
+                Offered::Accepted | Offered::Waiting(_) => {
+                    topic.counts.delivered.fetch_add(1, Ordering::Relaxed);
+                    delivery.delivered += 1;
+                }
+                Offered::Full(parcel) => late.push((subscriber, parcel)),
+                Offered::Closed(parcel) => {
+                    // Offered again to be counted.
+                    let _ = subscriber.offer(Parcel::told(parcel.message.clone()), WhenFull::Drop);
+                    topic.lost(&**subscriber, &parcel.message, true, &mut delivery);
+                }
+            }
+        }
+        for (subscriber, parcel) in late {
+            let mut entry = Entry::new(&**subscriber, parcel, GivenUp::Lost);
+            entry.limit(deadline.saturating_duration_since(Instant::now()));
+            match std::future::poll_fn(|cx| entry.poll_enter(cx)).await {
+                Ok(()) => {
+                    topic.counts.delivered.fetch_add(1, Ordering::Relaxed);
+                    delivery.delivered += 1;
+                }
+                Err(Refused::TimedOut(parcel, _)) => {
+                    topic.lost(&**subscriber, &parcel.message, false, &mut delivery);
+                }
+                Err(Refused::Stopped(parcel)) => {
+                    topic.lost(&**subscriber, &parcel.message, true, &mut delivery);
+                }
+            }
+        }
+        delivery
+    }
+
+    pub(crate) fn for_each_topic(&self, mut f: impl FnMut(&str, &dyn AnyTopic)) {
+        let topics = self.topics.load();
+        // Types whose short names collide are shown with their modules.
+        let mut named: Vec<(String, &Arc<dyn AnyTopic>)> =
+            topics.values().map(|topic| (topic.name(), topic)).collect();
+        named.sort_by(|a, b| a.0.cmp(&b.0));
+        let short: Vec<String> = named
+            .iter()
+            .map(|(name, _)| ShortType(name).to_string())
+            .collect();
+        for (i, (full, topic)) in named.iter().enumerate() {
+            let unique = short.iter().filter(|s| **s == short[i]).count() == 1;
+            f(if unique { &short[i] } else { full }, &***topic);
+        }
+    }
+}
+
+impl<E: Event> Topic<E> {
+    fn lost(&self, subscriber: &dyn Receive<E>, event: &E, stopped: bool, delivery: &mut Delivery) {
+        let count = if stopped {
+            &self.counts.stopped
+        } else {
+            &self.counts.full
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        delivery.dropped += 1;
+        subscriber.lost(event, stopped);
+    }
+}
+
+impl<E: Event> AnyTopic for Topic<E> {
+    fn name(&self) -> String {
+        type_name::<E>().to_owned()
+    }
+
+    fn counts(&self) -> [u64; 4] {
+        let Counts {
+            published,
+            delivered,
+            full,
+            stopped,
+        } = &self.counts;
+        [published, delivered, full, stopped].map(|n| n.load(Ordering::Relaxed))
+    }
+
+    fn subscribers(&self) -> usize {
+        self.subscribers.load().len()
+    }
+
+    fn unsubscribe(&self, role: usize) {
+        self.subscribers.rcu(|list| {
+            let mut list = Vec::clone(list);
+            list.retain(|s| !s.same_role(role));
+            list
+        });
+    }
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}

@@ -1,0 +1,91 @@
+//! What a supervisor needs to know of a child, be it an actor or another supervisor.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use greenroom_supervision::{ChildId, Exit};
+use tokio::sync::mpsc;
+
+use crate::metrics::RestartReason;
+use crate::snapshot::{ActorState, Seen};
+use crate::supervisor::Note;
+use crate::{Failure, Path};
+
+/// A place in the tree that lives are started in, one after the other.
+pub(crate) trait Role: Send + Sync + 'static {
+    fn path(&self) -> &Path;
+    /// What it is, for an error message.
+    fn kind(&self) -> String;
+    /// Begins a life and returns its number; what becomes of it is told to `boss`.
+    fn launch(self: Arc<Self>, boss: Boss) -> u64;
+    /// Asks this life to stop: after the current message, or with `drain` after all queued ones.
+    fn stop(&self, incarnation: u64, drain: bool);
+    /// Ends this life at its next await.
+    fn kill(&self, incarnation: u64);
+    /// Takes the mailbox from a life that did not end: from here on it can do nothing more.
+    fn cut_off(&self, incarnation: u64);
+    /// Ends the role: what is queued becomes dead letters, names and subscriptions are released.
+    ///
+    /// A role that has ended can be launched again.
+    fn retire(&self);
+    /// How long a life may take to stop; `None` for a supervisor, whose children have deadlines of their own.
+    fn stop_within(&self) -> Option<Duration>;
+    fn mark_restarting(&self, reason: RestartReason);
+    fn seen(&self) -> Seen;
+    fn reset_depth_max(&self);
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+/// Who is told what becomes of a life.
+#[derive(Clone)]
+pub(crate) struct Boss {
+    pub(crate) id: ChildId,
+    /// Not bounded by a number, but by what is written to it: two notes for each
+    /// life that the receiver began, and one command for each caller that awaits.
+    pub(crate) notes: mpsc::UnboundedSender<Note>,
+}
+
+/// How a life ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Ended {
+    pub(crate) exit: Exit,
+    pub(crate) reason: RestartReason,
+    pub(crate) failure: Option<Failure>,
+}
+
+impl Boss {
+    pub(crate) fn started(&self, incarnation: u64) {
+        // A supervisor that is gone needs no news.
+        let _ = self.notes.send(Note::Started {
+            id: self.id,
+            incarnation,
+        });
+    }
+
+    pub(crate) fn ended(&self, incarnation: u64, ended: Ended) {
+        let _ = self.notes.send(Note::Ended {
+            id: self.id,
+            incarnation,
+            ended,
+        });
+    }
+}
+
+/// An [`ActorState`] that is written by one and read by many.
+pub(crate) struct StateCell(AtomicU8);
+
+impl StateCell {
+    pub(crate) fn new(state: ActorState) -> Self {
+        StateCell(AtomicU8::new(state as u8))
+    }
+
+    pub(crate) fn set(&self, state: ActorState) {
+        self.0.store(state as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> ActorState {
+        ActorState::ALL[self.0.load(Ordering::Relaxed) as usize]
+    }
+}

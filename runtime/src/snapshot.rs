@@ -1,0 +1,123 @@
+//! The running tree as it is seen from outside at one moment.
+
+use std::time::Duration;
+
+use crate::Path;
+use crate::mailbox::Reading;
+
+/// One actor or supervisor at one moment; see [`System::snapshot`](crate::System::snapshot).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ActorInfo {
+    /// Its place in the tree.
+    pub path: Path,
+    /// The group under which its metrics are counted.
+    pub group: String,
+    /// What it is doing.
+    pub state: ActorState,
+    /// Which life this is, counted from 1.
+    pub incarnation: u64,
+    /// How often it was restarted.
+    pub restarts: u64,
+    /// Its mailbox; `None` for a supervisor.
+    pub mailbox: Option<MailboxInfo>,
+}
+
+/// One mailbox at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct MailboxInfo {
+    /// Messages queued.
+    pub depth: usize,
+    /// How many it holds at most.
+    pub capacity: usize,
+    /// Senders that wait for room.
+    pub waiting_senders: usize,
+    /// The age of the oldest message not yet handled, the one in the handler included; zero if there is none.
+    pub oldest_age: Duration,
+    /// The type of the message in the handler, without its modules.
+    pub handling: Option<String>,
+    /// Messages handled over all lives.
+    pub handled: u64,
+    /// Messages that failed over all lives.
+    pub failed: u64,
+    /// Messages given back to their senders.
+    pub rejected: u64,
+    /// Messages lost.
+    pub dropped: u64,
+}
+
+/// What an actor is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ActorState {
+    /// `Actor::start` runs.
+    Starting,
+    /// It handles messages, or waits for one.
+    Running,
+    /// It is down, and its supervisor will start it again.
+    Restarting,
+    /// It has been told to stop.
+    Stopping,
+    /// It is down for good, or until its supervisor is restarted.
+    Stopped,
+}
+
+impl ActorState {
+    pub(crate) const ALL: [ActorState; 5] = [
+        ActorState::Starting,
+        ActorState::Running,
+        ActorState::Restarting,
+        ActorState::Stopping,
+        ActorState::Stopped,
+    ];
+
+    /// Returns the word used in metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ActorState::Starting => "starting",
+            ActorState::Running => "running",
+            ActorState::Restarting => "restarting",
+            ActorState::Stopping => "stopping",
+            ActorState::Stopped => "stopped",
+        }
+    }
+}
+
+/// What a role shows of itself.
+pub(crate) struct Seen {
+    pub(crate) path: Path,
+    pub(crate) group: String,
+    pub(crate) state: ActorState,
+    pub(crate) incarnation: u64,
+    pub(crate) restarts: u64,
+    pub(crate) capacity: usize,
+    pub(crate) mailbox: Option<Reading>,
+}
+
+impl From<Seen> for ActorInfo {
+    fn from(seen: Seen) -> Self {
+        let mailbox = seen.mailbox.map(|m| MailboxInfo {
+            depth: m.depth,
+            capacity: seen.capacity,
+            waiting_senders: m.waiting,
+            oldest_age: m.oldest_age,
+            handling: m
+                .in_flight
+                .map(|name| crate::failure::ShortType(name).to_string()),
+            handled: m.tally.handled,
+            failed: m.tally.failed,
+            rejected: m.tally.rejected.iter().sum(),
+            dropped: m.tally.dropped.iter().sum(),
+        });
+        ActorInfo {
+            path: seen.path,
+            group: seen.group,
+            state: seen.state,
+            incarnation: seen.incarnation,
+            restarts: seen.restarts,
+            mailbox,
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! The tree as a value: child specs and supervisors, before anything runs.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use greenroom_supervision::{Backoff, ChildId, Limit, Restart, Strategy};
+
+use crate::Actor;
+use crate::Path;
+use crate::cell::ActorCell;
+use crate::error::StartError;
+use crate::failure::ShortType;
+use crate::path::is_valid_name;
+use crate::role::Role;
+use crate::supervisor::SupervisorCell;
+use crate::system::Shared;
+
+/// How many messages a mailbox holds unless its spec says otherwise.
+///
+/// 1,024 takes a burst of a second at a thousand messages a second, and costs
+/// memory only while messages are in it.
+pub const MAILBOX_CAPACITY: usize = 1024;
+
+/// How long an actor may take to stop unless its spec says otherwise.
+///
+/// Five seconds, as OTP gives its workers.
+pub const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// How a supervisor starts, restarts and stops one actor; made by [`Actor::spec`].
+pub struct Spec<A: Actor> {
+    pub(crate) name: String,
+    pub(crate) args: A::Args,
+    pub(crate) restart: Restart,
+    pub(crate) mailbox: usize,
+    pub(crate) stop_within: Duration,
+    pub(crate) group: Option<String>,
+}
+
+impl<A: Actor> Spec<A> {
+    pub(crate) fn new(name: String, args: A::Args) -> Self {
+        Spec {
+            name,
+            args,
+            restart: Restart::default(),
+            mailbox: MAILBOX_CAPACITY,
+            stop_within: STOP_WITHIN,
+            group: None,
+        }
+    }
+
+    /// Sets when the actor is started again; [`Restart::Permanent`] by default.
+    #[must_use]
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = restart;
+        self
+    }
+
+    /// Sets how many messages the mailbox holds; [1,024](MAILBOX_CAPACITY) by default, at least 1.
+    #[must_use]
+    pub fn mailbox(mut self, capacity: usize) -> Self {
+        self.mailbox = capacity.max(1);
+        self
+    }
+
+    /// Sets how long the actor may take to stop, draining its mailbox included; [five seconds](STOP_WITHIN) by default.
+    ///
+    /// An actor that takes longer is cut off at its next await, and what it left
+    /// becomes dead letters. One that blocks its thread cannot be cut off; it
+    /// loses its mailbox and is left behind.
+    #[must_use]
+    pub fn stop_within(mut self, limit: Duration) -> Self {
+        self.stop_within = limit;
+        self
+    }
+
+    /// Sets the label under which the actor's metrics are added up; its type's name by default.
+    ///
+    /// All actors of one group make one set of series, however many they are. A
+    /// system has at most 256 groups; what is beyond counts as `_other`.
+    #[must_use]
+    pub fn group(mut self, group: impl Into<String>) -> Self {
+        self.group = Some(group.into());
+        self
+    }
+}
+
+impl<A: Actor> fmt::Debug for Spec<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.outline())
+    }
+}
+
+/// One child of a supervisor: an actor or another supervisor.
+pub struct ChildSpec(Child);
+
+enum Child {
+    Actor(Box<dyn AnySpec>),
+    Supervisor(Box<Supervisor>),
+}
+
+/// A [`Spec`] whose actor type is forgotten.
+trait AnySpec: Send {
+    fn name(&self) -> &str;
+    fn restart(&self) -> Restart;
+    fn outline(&self) -> String;
+    fn build(self: Box<Self>, path: Path, system: Arc<Shared>) -> Arc<dyn Role>;
+}
+
+impl<A: Actor> Spec<A> {
+    fn outline(&self) -> String {
+        let kind = ShortType(std::any::type_name::<A>());
+        let Spec {
+            name,
+            restart,
+            mailbox,
+            stop_within,
+            group,
+            ..
+        } = self;
+        let group = group
+            .as_ref()
+            .map_or_else(String::new, |g| format!(", group {g}"));
+        format!("{name}: {kind}, {restart}, mailbox {mailbox}, stops within {stop_within:?}{group}")
+    }
+}
+
+impl<A: Actor> AnySpec for Spec<A> {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn restart(&self) -> Restart {
+        self.restart
+    }
+
+    fn outline(&self) -> String {
+        Spec::outline(self)
+    }
+
+    fn build(self: Box<Self>, path: Path, system: Arc<Shared>) -> Arc<dyn Role> {
+        ActorCell::new(*self, path, system)
+    }
+}
+
+impl<A: Actor> From<Spec<A>> for ChildSpec {
+    fn from(spec: Spec<A>) -> Self {
+        ChildSpec(Child::Actor(Box::new(spec)))
+    }
+}
+
+impl From<Supervisor> for ChildSpec {
+    fn from(supervisor: Supervisor) -> Self {
+        ChildSpec(Child::Supervisor(Box::new(supervisor)))
+    }
+}
+
+impl fmt::Debug for ChildSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Child::Actor(spec) => f.write_str(&spec.outline()),
+            Child::Supervisor(supervisor) => fmt::Display::fmt(supervisor, f),
+        }
+    }
+}
+
+/// A supervisor and the children that it starts: a tree, or a branch of one.
+///
+/// It is a value. It can be printed, compared and tested before anything runs;
+/// [`System::start`](crate::System::start) brings it to life. Children start in
+/// the order in which they are listed and stop in the reverse order.
+///
+/// Two trees are equal when they print alike; the arguments of actors are not
+/// part of that.
+///
+/// # Examples
+///
+/// ```
+/// # use std::{convert::Infallible, time::Duration};
+/// use greenroom::prelude::*;
+/// # struct Lights;
+/// # impl Actor for Lights {
+/// #     type Args = ();
+/// #     type Error = Infallible;
+/// #     async fn start((): (), _: &mut Context<Self>) -> Result<Self, Infallible> { Ok(Lights) }
+/// # }
+///
+/// let home = Supervisor::one_for_one("home")
+///     .restart_limit(5, Duration::from_secs(30))
+///     .child(Supervisor::rest_for_one("kitchen").child(Lights::spec("lights", ()).mailbox(64)));
+///
+/// assert_eq!(home.to_string(), "\
+/// home: one_for_one, permanent, at most 5 restarts in 30s
+/// └─ kitchen: rest_for_one, permanent, at most 1 restart in 5s
+///    └─ lights: Lights, permanent, mailbox 64, stops within 5s
+/// ");
+/// ```
+pub struct Supervisor {
+    name: String,
+    strategy: Strategy,
+    limit: Limit,
+    backoff: Backoff,
+    restart: Restart,
+    children: Vec<ChildSpec>,
+}
+
+impl Supervisor {
+    fn new(name: impl Into<String>, strategy: Strategy) -> Self {
+        Supervisor {
+            name: name.into(),
+            strategy,
+            limit: Limit::default(),
+            backoff: Backoff::default(),
+            restart: Restart::default(),
+            children: Vec::new(),
+        }
+    }
+
+    /// Returns a supervisor that restarts just the child that failed.
+    #[must_use]
+    pub fn one_for_one(name: impl Into<String>) -> Self {
+        Self::new(name, Strategy::OneForOne)
+    }
+
+    /// Returns a supervisor that restarts all its children when one fails.
+    #[must_use]
+    pub fn one_for_all(name: impl Into<String>) -> Self {
+        Self::new(name, Strategy::OneForAll)
+    }
+
+    /// Returns a supervisor that restarts the child that failed and all that were started after it.
+    #[must_use]
+    pub fn rest_for_one(name: impl Into<String>) -> Self {
+        Self::new(name, Strategy::RestForOne)
+    }
+
+    /// Returns a supervisor of children that come and go, each restarted alone.
+    ///
+    /// Children are started through [`SupervisorRef::start_child`](crate::SupervisorRef::start_child)
+    /// and stop all at once. A child that ends for good is forgotten.
+    #[must_use]
+    pub fn dynamic(name: impl Into<String>) -> Self {
+        Self::new(name, Strategy::Dynamic)
+    }
+
+    /// Allows `restarts` within the sliding window `within`; one more and the supervisor gives up.
+    ///
+    /// By default 1 in 5 s, as in OTP. A supervisor that gives up stops its
+    /// children and ends; the one above it decides what then.
+    #[must_use]
+    pub fn restart_limit(mut self, restarts: u32, within: Duration) -> Self {
+        self.limit = Limit::new(restarts, within);
+        self
+    }
+
+    /// Sets how long a child that fails again and again waits before its next start.
+    #[must_use]
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
+    }
+
+    /// Sets when this supervisor itself is started again by the one above it; [`Restart::Permanent`] by default.
+    #[must_use]
+    pub fn restart(mut self, restart: Restart) -> Self {
+        self.restart = restart;
+        self
+    }
+
+    /// Adds a child: an actor's [`Spec`], or another supervisor.
+    #[must_use]
+    pub fn child(mut self, child: impl Into<ChildSpec>) -> Self {
+        self.children.push(child.into());
+        self
+    }
+
+    /// Makes the roles of the tree, checking names; nothing runs yet.
+    pub(crate) fn build(
+        self,
+        parent: Option<&Path>,
+        system: &Arc<Shared>,
+    ) -> Result<Arc<SupervisorCell>, StartError> {
+        let path = match parent {
+            Some(parent) => parent.join(&self.name),
+            None if is_valid_name(&self.name) => Path::root(&self.name),
+            None => {
+                return Err(StartError::InvalidName {
+                    supervisor: String::new(),
+                    name: self.name,
+                });
+            }
+        };
+        let mut children: Vec<(ChildId, Arc<dyn Role>, Restart)> =
+            Vec::with_capacity(self.children.len());
+        for (n, ChildSpec(child)) in self.children.into_iter().enumerate() {
+            let name = match &child {
+                Child::Actor(spec) => spec.name(),
+                Child::Supervisor(supervisor) => &supervisor.name,
+            };
+            if !is_valid_name(name) {
+                let (supervisor, name) = (path.to_string(), name.to_owned());
+                return Err(StartError::InvalidName { supervisor, name });
+            }
+            let place = path.join(name);
+            if children.iter().any(|(_, role, _)| *role.path() == place) {
+                return Err(StartError::DuplicateName {
+                    supervisor: path,
+                    name: name.to_owned(),
+                });
+            }
+            let (role, restart): (Arc<dyn Role>, Restart) = match child {
+                Child::Actor(spec) => {
+                    let restart = spec.restart();
+                    (spec.build(place, Arc::clone(system)), restart)
+                }
+                Child::Supervisor(supervisor) => {
+                    let restart = supervisor.restart;
+                    (supervisor.build(Some(&path), system)?, restart)
+                }
+            };
+            children.push((ChildId(n as u64), role, restart));
+        }
+        Ok(SupervisorCell::new(
+            path,
+            Arc::clone(system),
+            self.strategy,
+            self.limit,
+            self.backoff,
+            children,
+        ))
+    }
+
+    fn draw(&self, f: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
+        let Supervisor {
+            name,
+            strategy,
+            limit,
+            restart,
+            backoff,
+            ..
+        } = self;
+        let (n, within) = (limit.restarts(), limit.within());
+        let s = if n == 1 { "" } else { "s" };
+        write!(
+            f,
+            "{name}: {strategy}, {restart}, at most {n} restart{s} in {within:?}"
+        )?;
+        if *backoff != Backoff::default() {
+            write!(f, ", {backoff:?}")?;
+        }
+        writeln!(f)?;
+        let last = self.children.len().saturating_sub(1);
+        for (i, ChildSpec(child)) in self.children.iter().enumerate() {
+            let (branch, below) = if i == last {
+                ("└─ ", "   ")
+            } else {
+                ("├─ ", "│  ")
+            };
+            write!(f, "{indent}{branch}")?;
+            match child {
+                Child::Actor(spec) => writeln!(f, "{}", spec.outline())?,
+                Child::Supervisor(supervisor) => supervisor.draw(f, &format!("{indent}{below}"))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.draw(f, "")
+    }
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl PartialEq for Supervisor {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
+}

@@ -1,0 +1,772 @@
+//! A running supervisor: it carries out what the law decides.
+//!
+//! The law (`greenroom-supervision`) says who is stopped and started, in which
+//! order and when; this module does it, waits for it, and enforces deadlines.
+//! It makes no decision of its own.
+
+use std::any::Any;
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::time::Duration;
+
+use greenroom_supervision::{Backoff, ChildId, Exit, Law, Limit, Restart, Strategy, Verdict};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use crate::cell::ActorCell;
+use crate::error::StartChildError;
+use crate::metrics::{Group, RestartReason, SUPERVISORS};
+use crate::path::is_valid_name;
+use crate::role::{Boss, Ended, Role, StateCell};
+use crate::snapshot::{ActorState, Seen};
+use crate::system::Shared;
+use crate::{Actor, ActorRef, Failure, Path, Spec};
+
+/// How long a life that was cut short may take to reach its next await before it is left behind.
+///
+/// It only matters for a handler that blocks its thread, which nothing can end.
+const CUT_OFF_AFTER: Duration = Duration::from_millis(100);
+
+/// What a supervisor hears from its children, its users and the one above it.
+pub(crate) enum Note {
+    Started {
+        id: ChildId,
+        incarnation: u64,
+    },
+    Ended {
+        id: ChildId,
+        incarnation: u64,
+        ended: Ended,
+    },
+    Start {
+        role: Arc<dyn Role>,
+        restart: Restart,
+        reply: oneshot::Sender<Result<(), StartChildError>>,
+    },
+    StopChild {
+        path: Path,
+        reply: oneshot::Sender<bool>,
+    },
+    /// The supervisor is to stop; how is in its cell.
+    Stop,
+}
+
+/// A supervisor's role: what stays of it when it is restarted.
+pub(crate) struct SupervisorCell {
+    path: Path,
+    system: Arc<Shared>,
+    strategy: Strategy,
+    limit: Limit,
+    backoff: Backoff,
+    children: Vec<(ChildId, Arc<dyn Role>, Restart)>,
+    group: Arc<Group>,
+    state: StateCell,
+    restarts: AtomicU64,
+    incarnation: AtomicU64,
+    /// [`RUN`], [`STOP`] or [`DRAIN`].
+    order: AtomicU8,
+    /// Where the running life listens.
+    notes: Mutex<Option<mpsc::UnboundedSender<Note>>>,
+}
+
+const RUN: u8 = 0;
+const STOP: u8 = 1;
+const DRAIN: u8 = 2;
+
+impl SupervisorCell {
+    pub(crate) fn new(
+        path: Path,
+        system: Arc<Shared>,
+        strategy: Strategy,
+        limit: Limit,
+        backoff: Backoff,
+        children: Vec<(ChildId, Arc<dyn Role>, Restart)>,
+    ) -> Arc<Self> {
+        Arc::new(SupervisorCell {
+            path,
+            group: system.meters.group(SUPERVISORS),
+            system,
+            strategy,
+            limit,
+            backoff,
+            children,
+            state: StateCell::new(ActorState::Stopped),
+            restarts: AtomicU64::new(0),
+            incarnation: AtomicU64::new(0),
+            order: AtomicU8::new(RUN),
+            notes: Mutex::new(None),
+        })
+    }
+
+    fn send(&self, note: Note) -> Result<(), Note> {
+        match &*self.notes.lock() {
+            Some(notes) => notes.send(note).map_err(|unsent| unsent.0),
+            None => Err(note),
+        }
+    }
+}
+
+impl Role for SupervisorCell {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn kind(&self) -> String {
+        "supervisor".to_owned()
+    }
+
+    fn launch(self: Arc<Self>, boss: Boss) -> u64 {
+        let incarnation = self.incarnation.fetch_add(1, Ordering::Relaxed) + 1;
+        let (sender, inbox) = mpsc::unbounded_channel();
+        self.order.store(RUN, Ordering::Release);
+        *self.notes.lock() = Some(sender.clone());
+        self.state.set(ActorState::Starting);
+        self.group.count_start();
+        self.system
+            .registry
+            .register(Arc::clone(&self) as Arc<dyn Role>);
+        let life = Life::new(Arc::clone(&self), incarnation, inbox, sender);
+        self.system.handle.spawn(async move {
+            let cell = Arc::clone(&life.cell);
+            let ended = life.lead(&boss).await;
+            *cell.notes.lock() = None;
+            boss.ended(incarnation, ended);
+        });
+        incarnation
+    }
+
+    fn stop(&self, _: u64, drain: bool) {
+        self.state.set(ActorState::Stopping);
+        self.order
+            .fetch_max(if drain { DRAIN } else { STOP }, Ordering::AcqRel);
+        // A life that is over needs no word.
+        let _ = self.send(Note::Stop);
+    }
+
+    /// A supervisor is never cut short, its children would be orphans; their own deadlines bound its stop.
+    fn kill(&self, incarnation: u64) {
+        self.stop(incarnation, false);
+    }
+
+    fn cut_off(&self, _: u64) {}
+
+    fn retire(&self) {
+        for (_, role, _) in self.children.iter().rev() {
+            role.retire();
+        }
+        self.state.set(ActorState::Stopped);
+        self.system.registry.unregister(&self.path);
+    }
+
+    fn stop_within(&self) -> Option<Duration> {
+        None
+    }
+
+    fn mark_restarting(&self, reason: RestartReason) {
+        self.state.set(ActorState::Restarting);
+        self.restarts.fetch_add(1, Ordering::Relaxed);
+        self.group.count_restart(reason);
+    }
+
+    fn seen(&self) -> Seen {
+        Seen {
+            path: self.path.clone(),
+            group: self.group.name.clone(),
+            state: self.state.get(),
+            incarnation: self.incarnation.load(Ordering::Relaxed),
+            restarts: self.restarts.load(Ordering::Relaxed),
+            capacity: 0,
+            mailbox: None,
+        }
+    }
+
+    fn reset_depth_max(&self) {}
+
+    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
+        self
+    }
+}
+
+/// One life of a supervisor.
+struct Life {
+    cell: Arc<SupervisorCell>,
+    incarnation: u64,
+    law: Law,
+    table: BTreeMap<ChildId, Child>,
+    next_id: u64,
+    inbox: mpsc::UnboundedReceiver<Note>,
+    notes: mpsc::UnboundedSender<Note>,
+    /// Notes that came while something else was waited for.
+    backlog: VecDeque<Note>,
+    /// Children that wait for their restart.
+    pending: Vec<Pending>,
+    epoch: Instant,
+    last_failure: Option<Failure>,
+}
+
+struct Child {
+    role: Arc<dyn Role>,
+    running: Option<u64>,
+}
+
+struct Pending {
+    due: Instant,
+    start: Vec<ChildId>,
+}
+
+/// Why children could not be started.
+enum NotStarted {
+    /// This one failed.
+    Failed(ChildId, Ended),
+    /// The supervisor was told to stop meanwhile.
+    Stopping,
+}
+
+impl Life {
+    fn new(
+        cell: Arc<SupervisorCell>,
+        incarnation: u64,
+        inbox: mpsc::UnboundedReceiver<Note>,
+        notes: mpsc::UnboundedSender<Note>,
+    ) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (cell.system.seed, cell.path.as_str(), incarnation).hash(&mut hasher);
+        let mut law = Law::new(cell.strategy, cell.limit, cell.backoff, hasher.finish());
+        let mut table = BTreeMap::new();
+        for (id, role, restart) in &cell.children {
+            law.add(*id, *restart);
+            table.insert(
+                *id,
+                Child {
+                    role: Arc::clone(role),
+                    running: None,
+                },
+            );
+        }
+        Life {
+            next_id: cell.children.len() as u64,
+            cell,
+            incarnation,
+            law,
+            table,
+            inbox,
+            notes,
+            backlog: VecDeque::new(),
+            pending: Vec::new(),
+            epoch: Instant::now(),
+            last_failure: None,
+        }
+    }
+
+    async fn lead(mut self, boss: &Boss) -> Ended {
+        let all: Vec<ChildId> = self.law.children().collect();
+        if let Err(why) = self.start(&all).await {
+            self.stop_all().await;
+            return match why {
+                NotStarted::Stopping => Ended::shutdown(),
+                NotStarted::Failed(_, ended) => Ended {
+                    exit: Exit::Failed,
+                    ..ended
+                },
+            };
+        }
+        // A stop that came meanwhile is seen by the loop; its state must not be overwritten.
+        if self.order() == RUN {
+            self.cell.state.set(ActorState::Running);
+        }
+        boss.started(self.incarnation);
+        loop {
+            if self.order() != RUN {
+                self.stop_all().await;
+                return Ended::shutdown();
+            }
+            let due = self.pending.iter().map(|p| p.due).min();
+            let Some(note) = self.next_note(due).await else {
+                if let Some(ending) = self.start_pending().await {
+                    return ending;
+                }
+                continue;
+            };
+            match note {
+                Note::Ended {
+                    id,
+                    incarnation,
+                    ended,
+                } => {
+                    if let Some(verdict) = self.ended(id, incarnation, &ended)
+                        && let Some(ending) = self.apply(verdict, id, ended.reason).await
+                    {
+                        return ending;
+                    }
+                }
+                Note::Start {
+                    role,
+                    restart,
+                    reply,
+                } => {
+                    // The caller may be gone; the child is there all the same.
+                    let _ = reply.send(self.start_new(role, restart).await);
+                }
+                Note::StopChild { path, reply } => {
+                    let _ = reply.send(self.stop_for_good(&path).await);
+                }
+                Note::Started { .. } | Note::Stop => {}
+            }
+        }
+    }
+
+    fn order(&self) -> u8 {
+        self.cell.order.load(Ordering::Acquire)
+    }
+
+    fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    /// Returns the next note, or `None` when `due` comes first.
+    async fn next_note(&mut self, due: Option<Instant>) -> Option<Note> {
+        if let Some(note) = self.backlog.pop_front() {
+            return Some(note);
+        }
+        match due {
+            // The inbox cannot close: this life holds a sender.
+            None => self.inbox.recv().await,
+            Some(due) => tokio::time::timeout_at(due, self.inbox.recv())
+                .await
+                .ok()
+                .flatten(),
+        }
+    }
+
+    /// Takes note that a child ended by itself, and asks the law what to do.
+    fn ended(&mut self, id: ChildId, incarnation: u64, ended: &Ended) -> Option<Verdict> {
+        let now = self.now();
+        let child = self.table.get_mut(&id)?;
+        // The end of an earlier life, or one that this supervisor ordered, is no news.
+        if child.running != Some(incarnation) {
+            return None;
+        }
+        child.running = None;
+        if ended.failure.is_some() {
+            self.last_failure.clone_from(&ended.failure);
+        }
+        Some(self.law.exited(now, id, ended.exit))
+    }
+
+    /// Carries out a verdict on the child `cause`; returns the end of this supervisor if it has to give up.
+    async fn apply(
+        &mut self,
+        verdict: Verdict,
+        cause: ChildId,
+        reason: RestartReason,
+    ) -> Option<Ended> {
+        match verdict {
+            Verdict::Ignore | Verdict::Forget => {
+                if let Some(child) = self.table.get(&cause) {
+                    child.role.retire();
+                }
+                if verdict == Verdict::Forget {
+                    self.table.remove(&cause);
+                }
+                None
+            }
+            Verdict::Restart {
+                stop,
+                forget,
+                start,
+                after,
+            } => {
+                // A newer order overrules an older one for the same children.
+                for pending in &mut self.pending {
+                    pending
+                        .start
+                        .retain(|id| !start.contains(id) && !stop.contains(id));
+                }
+                for id in stop {
+                    self.stop_child(id, false).await;
+                }
+                for id in forget {
+                    if let Some(child) = self.table.remove(&id) {
+                        child.role.retire();
+                    }
+                }
+                for id in &start {
+                    let reason = if *id == cause {
+                        reason
+                    } else {
+                        RestartReason::Sibling
+                    };
+                    if let Some(child) = self.table.get(id) {
+                        tracing::warn!(actor = %child.role.path(), reason = reason.as_str(), ?after, "Restarting.");
+                        child.role.mark_restarting(reason);
+                    }
+                }
+                // Started by the main loop also when it is due at once, so that others are
+                // served between the tries of a child that does not come up (conformance X04).
+                self.pending.push(Pending {
+                    due: Instant::now() + after,
+                    start,
+                });
+                None
+            }
+            Verdict::Escalate { stop } => {
+                tracing::error!(supervisor = %self.cell.path, "Restart limit used up, giving up.");
+                self.cell
+                    .system
+                    .meters
+                    .escalations
+                    .fetch_add(1, Ordering::Relaxed);
+                for id in stop {
+                    self.stop_child(id, false).await;
+                }
+                self.let_go();
+                let failure = self.last_failure.take();
+                Some(Ended {
+                    exit: Exit::Shutdown,
+                    reason: RestartReason::Escalation,
+                    failure,
+                })
+            }
+        }
+    }
+
+    /// Starts the children whose time has come.
+    async fn start_pending(&mut self) -> Option<Ended> {
+        let now = Instant::now();
+        let mut due: Vec<Pending> = Vec::new();
+        self.pending.retain_mut(|pending| {
+            let is_due = pending.due <= now;
+            if is_due {
+                due.push(Pending {
+                    due: pending.due,
+                    start: std::mem::take(&mut pending.start),
+                });
+            }
+            !is_due
+        });
+        for (n, pending) in due.iter().enumerate() {
+            match self.start(&pending.start).await {
+                Ok(()) => {}
+                Err(NotStarted::Stopping) => return None,
+                Err(NotStarted::Failed(id, ended)) => {
+                    let verdict = self.law.start_failed(self.now(), id);
+                    // The others that are due wait for the main loop; this order may overrule them.
+                    self.pending.extend(due.into_iter().skip(n + 1));
+                    return self.apply(verdict, id, ended.reason).await;
+                }
+            }
+        }
+        None
+    }
+
+    /// Starts these children in order, each when the one before it is up.
+    async fn start(&mut self, ids: &[ChildId]) -> Result<(), NotStarted> {
+        for &id in ids {
+            if self.order() != RUN {
+                return Err(NotStarted::Stopping);
+            }
+            let Some(child) = self.table.get_mut(&id) else {
+                continue;
+            };
+            let boss = Boss {
+                id,
+                notes: self.notes.clone(),
+            };
+            let incarnation = Arc::clone(&child.role).launch(boss);
+            child.running = Some(incarnation);
+            self.await_start(id, incarnation).await?;
+        }
+        Ok(())
+    }
+
+    async fn await_start(&mut self, id: ChildId, incarnation: u64) -> Result<(), NotStarted> {
+        let this = (id, incarnation);
+        loop {
+            match self.inbox.recv().await {
+                Some(Note::Started { id, incarnation }) if (id, incarnation) == this => {
+                    return Ok(());
+                }
+                Some(Note::Ended {
+                    id,
+                    incarnation,
+                    ended,
+                }) if (id, incarnation) == this => {
+                    if let Some(child) = self.table.get_mut(&id) {
+                        child.running = None;
+                    }
+                    if ended.failure.is_some() {
+                        self.last_failure.clone_from(&ended.failure);
+                    }
+                    return Err(NotStarted::Failed(id, ended));
+                }
+                Some(Note::Stop) | None => {
+                    // A start that hangs must not hold up the stop.
+                    if let Some(child) = self.table.get(&id) {
+                        let role = Arc::clone(&child.role);
+                        role.kill(incarnation);
+                        self.await_end(id, incarnation, &role, Instant::now()).await;
+                    }
+                    return Err(NotStarted::Stopping);
+                }
+                Some(other) => self.backlog.push_back(other),
+            }
+        }
+    }
+
+    /// Stops a child that runs and waits until it is down; one that waits for its restart stays down.
+    async fn stop_child(&mut self, id: ChildId, drain: bool) {
+        for pending in &mut self.pending {
+            pending.start.retain(|other| *other != id);
+        }
+        let Some(child) = self.table.get(&id) else {
+            return;
+        };
+        let Some(incarnation) = child.running else {
+            return;
+        };
+        let role = Arc::clone(&child.role);
+        role.stop(incarnation, drain);
+        self.await_end(id, incarnation, &role, Instant::now()).await;
+    }
+
+    /// Waits for the end of a life that was told to stop at `since`; past its deadline it is cut off.
+    async fn await_end(
+        &mut self,
+        id: ChildId,
+        incarnation: u64,
+        role: &Arc<dyn Role>,
+        since: Instant,
+    ) {
+        let deadline = role.stop_within().map(|within| since + within);
+        if !self.ends_before(id, incarnation, deadline).await {
+            tracing::warn!(actor = %role.path(), "Did not stop within its deadline, cutting it off.");
+            role.kill(incarnation);
+            let deadline = Instant::now() + CUT_OFF_AFTER;
+            if !self.ends_before(id, incarnation, Some(deadline)).await {
+                tracing::error!(actor = %role.path(), "Blocks its thread and is left behind.");
+                role.cut_off(incarnation);
+            }
+        }
+        if let Some(child) = self.table.get_mut(&id) {
+            child.running = None;
+        }
+    }
+
+    async fn ends_before(
+        &mut self,
+        id: ChildId,
+        incarnation: u64,
+        deadline: Option<Instant>,
+    ) -> bool {
+        let is_it = |note: &Note| matches!(note, Note::Ended { id: i, incarnation: n, .. } if (*i, *n) == (id, incarnation));
+        if let Some(at) = self.backlog.iter().position(is_it) {
+            self.backlog.remove(at);
+            return true;
+        }
+        loop {
+            let note = match deadline {
+                None => self.inbox.recv().await,
+                Some(deadline) => {
+                    match tokio::time::timeout_at(deadline, self.inbox.recv()).await {
+                        Ok(note) => note,
+                        Err(_) => return false,
+                    }
+                }
+            };
+            match note {
+                Some(note) if is_it(&note) => return true,
+                // An actor that asks for a child while it is being stopped must not wait for its own end.
+                Some(Note::Start { reply, .. }) if self.order() != RUN => {
+                    let _ = reply.send(Err(StartChildError::SupervisorStopped(
+                        self.cell.path.clone(),
+                    )));
+                }
+                Some(note) => self.backlog.push_back(note),
+                None => return false,
+            }
+        }
+    }
+
+    /// Stops all children, the latest first; those of a dynamic supervisor together.
+    async fn stop_all(&mut self) {
+        let drain = self.order() == DRAIN;
+        self.pending.clear();
+        let ids: Vec<ChildId> = self.law.children().rev().collect();
+        if self.cell.strategy == Strategy::Dynamic {
+            for child in self.table.values() {
+                if let Some(incarnation) = child.running {
+                    child.role.stop(incarnation, drain);
+                }
+            }
+        }
+        let since = Instant::now();
+        for id in ids {
+            if self.cell.strategy == Strategy::Dynamic {
+                let running = self
+                    .table
+                    .get(&id)
+                    .and_then(|c| Some((c.running?, Arc::clone(&c.role))));
+                if let Some((incarnation, role)) = running {
+                    self.await_end(id, incarnation, &role, since).await;
+                }
+            } else {
+                self.stop_child(id, drain).await;
+            }
+            if drain && let Some(child) = self.table.get(&id) {
+                child.role.retire();
+            }
+        }
+        self.let_go();
+    }
+
+    /// Ends the roles that do not come back with a restart of this supervisor: those it was not built with.
+    fn let_go(&mut self) {
+        for (id, child) in &self.table {
+            if !self.cell.children.iter().any(|(built, ..)| built == id) {
+                child.role.retire();
+            }
+        }
+    }
+
+    async fn start_new(
+        &mut self,
+        role: Arc<dyn Role>,
+        restart: Restart,
+    ) -> Result<(), StartChildError> {
+        if self
+            .cell
+            .system
+            .registry
+            .get(role.path().as_str())
+            .is_some()
+            || self
+                .table
+                .values()
+                .any(|child| child.role.path() == role.path())
+        {
+            return Err(StartChildError::AlreadyStarted(role.path().clone()));
+        }
+        let id = ChildId(self.next_id);
+        self.next_id += 1;
+        self.law.add(id, restart);
+        self.table.insert(
+            id,
+            Child {
+                role: Arc::clone(&role),
+                running: None,
+            },
+        );
+        let Err(why) = self.start(&[id]).await else {
+            return Ok(());
+        };
+        self.law.remove(id);
+        self.table.remove(&id);
+        role.retire();
+        Err(match why {
+            NotStarted::Failed(
+                _,
+                Ended {
+                    failure: Some(failure),
+                    ..
+                },
+            ) => StartChildError::Failed(failure),
+            _ => StartChildError::SupervisorStopped(self.cell.path.clone()),
+        })
+    }
+
+    async fn stop_for_good(&mut self, path: &Path) -> bool {
+        let found = self
+            .table
+            .iter()
+            .find(|(_, child)| child.role.path() == path);
+        let Some((&id, child)) = found else {
+            return false;
+        };
+        let role = Arc::clone(&child.role);
+        self.stop_child(id, true).await;
+        self.law.remove(id);
+        self.table.remove(&id);
+        role.retire();
+        true
+    }
+}
+
+/// A reference to a running supervisor, through which children come and go.
+///
+/// As an actor's, it names the role: it stays good when the supervisor is
+/// restarted. Children added through it do not come back with such a restart;
+/// those in the tree do (as in OTP).
+#[derive(Clone)]
+pub struct SupervisorRef {
+    cell: Arc<SupervisorCell>,
+}
+
+impl SupervisorRef {
+    pub(crate) fn new(cell: Arc<SupervisorCell>) -> Self {
+        SupervisorRef { cell }
+    }
+
+    /// Returns the supervisor's place in the tree.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.cell.path
+    }
+
+    /// Starts a child and returns its reference once its `start` has finished.
+    ///
+    /// Not to be awaited in the `start` of a child of the same supervisor: each
+    /// would wait for the other.
+    ///
+    /// # Errors
+    ///
+    /// [`StartChildError`] when the name is taken or cannot be one, the child's
+    /// `start` failed, or the supervisor is stopping.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future after its first poll does not take the order back.
+    pub async fn start_child<A: Actor>(
+        &self,
+        spec: Spec<A>,
+    ) -> Result<ActorRef<A>, StartChildError> {
+        if !is_valid_name(&spec.name) {
+            return Err(StartChildError::InvalidName(spec.name));
+        }
+        let stopped = || StartChildError::SupervisorStopped(self.cell.path.clone());
+        let restart = spec.restart;
+        let path = self.cell.path.join(&spec.name);
+        let child = ActorCell::new(spec, path, Arc::clone(&self.cell.system));
+        let (reply, answer) = oneshot::channel();
+        let role = Arc::clone(&child) as Arc<dyn Role>;
+        self.cell
+            .send(Note::Start {
+                role,
+                restart,
+                reply,
+            })
+            .map_err(|_| stopped())?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))?;
+        Ok(child.reference())
+    }
+
+    /// Stops a child for good, once it has handled what is in its mailbox; `false` if there is none of that name.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future after its first poll does not take the order back.
+    pub async fn stop_child(&self, name: &str) -> bool {
+        let (reply, answer) = oneshot::channel();
+        let path = self.cell.path.join(name);
+        self.cell.send(Note::StopChild { path, reply }).is_ok() && answer.await.unwrap_or(false)
+    }
+}
+
+impl fmt::Debug for SupervisorRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SupervisorRef({})", self.cell.path)
+    }
+}

@@ -1,0 +1,584 @@
+//! A running tree: started, found in, published to, observed and stopped.
+
+use std::any::type_name;
+use std::fmt;
+use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use greenroom_supervision::{ChildId, Exit};
+use parking_lot::Mutex;
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::{mpsc, watch};
+use tokio::time::Sleep;
+
+use crate::cell::ActorCell;
+use crate::dead_letter::{DeadLetter, DeadLetters};
+use crate::error::{Escalated, FindError, StartError};
+use crate::metrics::{Family, Ledger, Meters};
+use crate::registry::{Delivery, Registry};
+use crate::role::{Boss, Ended, Role};
+use crate::snapshot::{ActorInfo, ActorState};
+use crate::supervisor::{Note, SupervisorCell, SupervisorRef};
+use crate::{Actor, ActorRef, Event, Path, Supervisor};
+
+/// How many dead letters a system keeps unless its builder says otherwise; older ones are still counted.
+pub const DEAD_LETTERS: usize = 1024;
+
+/// A running tree of actors.
+///
+/// It is a handle: cheap to clone, and dropping it does not stop the tree.
+/// [`stop`](System::stop) does, or a signal after
+/// [`stop_on_signals`](System::stop_on_signals).
+///
+/// The futures of this crate can be awaited on any executor;
+/// [`block_on`](crate::block_on) serves where there is none.
+#[derive(Clone)]
+pub struct System {
+    shared: Arc<Shared>,
+}
+
+/// What all actors of a system share.
+pub(crate) struct Shared {
+    pub(crate) registry: Registry,
+    pub(crate) meters: Meters,
+    pub(crate) dead_letters: DeadLetters,
+    pub(crate) seed: u64,
+    pub(crate) handle: Handle,
+    /// The workers, if they are this system's own.
+    workers: Mutex<Option<Runtime>>,
+    root: Mutex<Option<Arc<SupervisorCell>>>,
+    root_path: Mutex<Option<Path>>,
+    end: watch::Sender<Option<Ended>>,
+}
+
+/// How a system is set up before it starts; see [`System::builder`].
+#[derive(Debug)]
+#[must_use = "nothing runs before `start`"]
+pub struct Builder {
+    seed: Option<u64>,
+    dead_letters: usize,
+    workers: Option<usize>,
+    in_current_runtime: bool,
+}
+
+impl Builder {
+    /// Sets the seed of all randomness in the runtime, which is the jitter of back-offs; random by default.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Sets how many dead letters are kept; [1,024](DEAD_LETTERS) by default.
+    pub fn dead_letters(mut self, kept: usize) -> Self {
+        self.dead_letters = kept;
+        self
+    }
+
+    /// Sets the number of worker threads; by default as many as the machine has cores, at least 1.
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = Some(workers.max(1));
+        self
+    }
+
+    /// Runs the actors on the tokio runtime that this call to [`start`](Self::start) is made in, instead of on workers of their own.
+    ///
+    /// For programs that have a runtime already, and for tests in virtual time.
+    pub fn in_current_runtime(mut self) -> Self {
+        self.in_current_runtime = true;
+        self
+    }
+
+    /// Starts the tree and returns when all its actors are up.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] when a name is invalid or taken twice, or an actor did not
+    /// start; those that were up have then been stopped again, the latest first.
+    ///
+    /// # Panics
+    ///
+    /// After [`in_current_runtime`](Self::in_current_runtime), when it is not
+    /// called inside a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the tree.
+    pub async fn start(self, tree: Supervisor) -> Result<System, StartError> {
+        let (workers, handle) = if self.in_current_runtime {
+            (None, Handle::current())
+        } else {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.enable_all().thread_name("greenroom");
+            if let Some(workers) = self.workers {
+                builder.worker_threads(workers);
+            }
+            let runtime = builder
+                .build()
+                .map_err(|error| StartError::NoWorkers(error.to_string()))?;
+            let handle = runtime.handle().clone();
+            (Some(runtime), handle)
+        };
+        let shared = Arc::new(Shared {
+            registry: Registry::default(),
+            meters: Meters::new(),
+            dead_letters: DeadLetters::new(self.dead_letters),
+            seed: self.seed.unwrap_or_else(|| RandomState::new().hash_one(())),
+            handle,
+            workers: Mutex::new(workers),
+            root: Mutex::new(None),
+            root_path: Mutex::new(None),
+            end: watch::Sender::new(None),
+        });
+        let system = System { shared };
+        system.raise(tree).await?;
+        Ok(system)
+    }
+}
+
+impl System {
+    /// Starts the tree on workers of its own and returns when all its actors are up.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::start`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Builder::start`].
+    pub async fn start(tree: Supervisor) -> Result<System, StartError> {
+        Self::builder().start(tree).await
+    }
+
+    /// Returns a builder, for a system that is not the default one.
+    pub fn builder() -> Builder {
+        Builder {
+            seed: None,
+            dead_letters: DEAD_LETTERS,
+            workers: None,
+            in_current_runtime: false,
+        }
+    }
+
+    pub(crate) fn from_shared(shared: Arc<Shared>) -> Self {
+        System { shared }
+    }
+
+    async fn raise(&self, tree: Supervisor) -> Result<(), StartError> {
+        let root = tree.build(None, &self.shared)?;
+        *self.shared.root_path.lock() = Some(root.path().clone());
+        *self.shared.root.lock() = Some(Arc::clone(&root));
+        let (notes, mut inbox) = mpsc::unbounded_channel();
+        let boss = Boss {
+            id: ChildId(0),
+            notes,
+        };
+        let (up, mut is_up) = watch::channel(false);
+        let shared = Arc::clone(&self.shared);
+        let unfinished = StopUnlessUp {
+            system: Some(self.clone()),
+        };
+        self.shared.handle.spawn(async move {
+            Arc::clone(&root).launch(boss);
+            let ended = loop {
+                match inbox.recv().await {
+                    Some(Note::Started { .. }) => up.send_replace(true),
+                    Some(Note::Ended { ended, .. }) => break ended,
+                    Some(_) => continue,
+                    None => {
+                        break Ended {
+                            exit: Exit::Killed,
+                            ..Ended::shutdown()
+                        };
+                    }
+                };
+            };
+            root.retire();
+            *shared.root.lock() = None;
+            shared.end.send_replace(Some(ended));
+        });
+        // The sender goes when the root has ended, so this returns in either case.
+        let started = is_up.wait_for(|up| *up).await.is_ok();
+        unfinished.disarm();
+        if started {
+            return Ok(());
+        }
+        let ended = self.ended().await;
+        Err(ended
+            .failure
+            .map_or(StartError::Stopped, StartError::ChildFailed))
+    }
+
+    async fn ended(&self) -> Ended {
+        let mut end = self.shared.end.subscribe();
+        let ended = end
+            .wait_for(Option::is_some)
+            .await
+            .map(|ended| ended.clone());
+        // The sender lives as long as `self`.
+        ended.ok().flatten().unwrap_or_else(Ended::shutdown)
+    }
+
+    // ===== to find and to publish =====
+
+    /// Returns a reference to the actor at `path`, as in `home/kitchen/lights`.
+    ///
+    /// # Errors
+    ///
+    /// [`FindError`] when nothing is there, with what is nearby, or when it is an
+    /// actor of another type.
+    pub fn find<A: Actor>(&self, path: &str) -> Result<ActorRef<A>, FindError> {
+        self.find_role::<ActorCell<A>>(path, type_name::<A>())
+            .map(|cell| cell.reference())
+    }
+
+    /// Returns a reference to the supervisor at `path`.
+    ///
+    /// # Errors
+    ///
+    /// As [`find`](Self::find).
+    pub fn supervisor(&self, path: &str) -> Result<SupervisorRef, FindError> {
+        self.find_role::<SupervisorCell>(path, "supervisor")
+            .map(SupervisorRef::new)
+    }
+
+    fn find_role<R: Role>(&self, path: &str, wanted: &'static str) -> Result<Arc<R>, FindError> {
+        let Some(role) = self.shared.registry.get(path) else {
+            let nearby = self.shared.registry.nearby(path);
+            return Err(FindError::NotFound {
+                path: path.to_owned(),
+                nearby,
+            });
+        };
+        let (path, found) = (role.path().clone(), role.kind());
+        role.into_any()
+            .downcast::<R>()
+            .map_err(|_| FindError::WrongType {
+                path,
+                wanted,
+                found,
+            })
+    }
+
+    /// Publishes an event to all its subscribers, and never waits for any of them.
+    ///
+    /// A subscriber whose mailbox is full does not get the event: that is counted
+    /// by actor and reason, and kept as a dead letter. Events of one publisher
+    /// reach each subscriber in the order in which they were published.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use greenroom::prelude::*;
+    /// # #[derive(Clone, Debug)] struct MotionSeen;
+    /// # impl Event for MotionSeen {}
+    /// # fn example(system: &System) {
+    /// let delivery = system.publish(MotionSeen);
+    /// println!("{} heard it", delivery.delivered);
+    /// # }
+    /// ```
+    pub fn publish<E: Event>(&self, event: E) -> Delivery {
+        self.shared.registry.publish(&event)
+    }
+
+    /// Publishes an event, waiting up to `limit` for subscribers that have no room.
+    ///
+    /// It is for a source that can be slowed down: a file, a replay, a queue
+    /// that is read as fast as it is worked off. Subscribers with room get the
+    /// event at once; one that has none in the end is treated as by
+    /// [`publish`](Self::publish).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves the event with those who have it already; the
+    /// others do not get it, which is counted as rejected, reason `cancelled`.
+    pub async fn publish_within<E: Event>(&self, event: E, limit: Duration) -> Delivery {
+        self.shared.registry.publish_within(event, limit).await
+    }
+
+    // ===== to observe =====
+
+    /// Returns every actor and supervisor as it is now, sorted by path.
+    ///
+    /// It never waits for an actor, so it tells the truth also of one that is stuck.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<ActorInfo> {
+        let mut infos: Vec<ActorInfo> = Vec::new();
+        self.shared
+            .registry
+            .for_each(|role| infos.push(role.seen().into()));
+        infos.sort_by(|a, b| a.path.cmp(&b.path));
+        infos
+    }
+
+    /// Returns the dead letters that are kept, the oldest first.
+    #[must_use]
+    pub fn dead_letters(&self) -> Vec<DeadLetter> {
+        self.shared.dead_letters.list()
+    }
+
+    /// Returns where all messages went since the start, actors that have ended included.
+    #[must_use]
+    pub fn ledger(&self) -> Ledger {
+        self.shared.meters.ledger(&self.shared.registry)
+    }
+
+    /// Reads all metrics for a scrape; `greenroom_mailbox_depth_max` begins anew with it.
+    ///
+    /// Two readers that both scrape would share the deepest levels between them;
+    /// a console uses [`snapshot`](Self::snapshot).
+    #[must_use]
+    pub fn scrape(&self) -> Vec<Family> {
+        self.shared
+            .meters
+            .scrape(&self.shared.registry, &self.shared.dead_letters)
+    }
+
+    /// Returns whether the whole tree is up and not stopping; the words of `Err` say what is not.
+    ///
+    /// # Errors
+    ///
+    /// One sentence that names the first actor that is not running.
+    pub fn ready(&self) -> Result<(), String> {
+        if self.shared.end.borrow().is_some() {
+            return Err("the system has stopped".to_owned());
+        }
+        let down = self
+            .snapshot()
+            .into_iter()
+            .find(|info| info.state != ActorState::Running);
+        match down {
+            None => Ok(()),
+            Some(info) => Err(format!("{} is {}", info.path, info.state.as_str())),
+        }
+    }
+
+    // ===== to stop =====
+
+    /// Stops the tree and returns when it is down.
+    ///
+    /// Children stop in the reverse order of their start. Each takes no more
+    /// messages, handles those in its mailbox and ends, within its
+    /// [deadline](crate::Spec::stop_within).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future after its first poll does not take the order back.
+    pub async fn stop(&self) {
+        self.begin_stop();
+        self.ended().await;
+    }
+
+    fn begin_stop(&self) {
+        let root = self.shared.root.lock().clone();
+        if let Some(root) = root {
+            root.stop(0, true);
+        }
+    }
+
+    /// Returns when the tree is down, for whatever reason.
+    ///
+    /// # Errors
+    ///
+    /// [`Escalated`] when the root supervisor gave up.
+    ///
+    /// # Cancel safety
+    ///
+    /// It can be dropped and called again.
+    pub async fn stopped(&self) -> Result<(), Escalated> {
+        let ended = self.ended().await;
+        let escalated = matches!(ended.reason, crate::metrics::RestartReason::Escalation);
+        let root = self.shared.root_path.lock().clone();
+        match root {
+            Some(root) if escalated => Err(Escalated {
+                root,
+                failure: ended.failure,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Stops the tree when the process is asked to end, by Ctrl-C or SIGTERM.
+    ///
+    /// The second signal is immediate: it ends the process with code 130 or 143
+    /// without waiting for anybody. Call it once, in `main`.
+    pub fn stop_on_signals(&self) {
+        let system = self.clone();
+        self.shared.handle.spawn(async move {
+            let mut signals = match Signals::new() {
+                Ok(signals) => signals,
+                Err(error) => {
+                    tracing::error!(%error, "Cannot listen for signals.");
+                    return;
+                }
+            };
+            let (name, _) = signals.next().await;
+            tracing::info!(
+                signal = name,
+                "Stopping; a second signal ends the process at once."
+            );
+            system.begin_stop();
+            let (_, code) = signals.next().await;
+            std::process::exit(code);
+        });
+    }
+}
+
+/// The signals that end a process.
+struct Signals {
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Signals {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Returns the next signal's name and the exit code that shells give it.
+    async fn next(&mut self) -> (&'static str, i32) {
+        std::future::poll_fn(|cx| {
+            if self.interrupt.poll_recv(cx).is_ready() {
+                return std::task::Poll::Ready(("SIGINT", 130));
+            }
+            self.terminate.poll_recv(cx).map(|_| ("SIGTERM", 143))
+        })
+        .await
+    }
+}
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Signals {})
+    }
+
+    async fn next(&mut self) -> (&'static str, i32) {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        ("Ctrl-C", 130)
+    }
+}
+
+impl Shared {
+    /// Returns a timer of this system's clock, on whatever thread it is polled.
+    pub(crate) fn sleep(&self, duration: Duration) -> Pin<Box<Sleep>> {
+        let _inside = self.handle.enter();
+        Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // A runtime may not be dropped where it would have to wait for its threads.
+        if let Some(workers) = self.workers.get_mut().take() {
+            workers.shutdown_background();
+        }
+    }
+}
+
+/// Stops a tree whose start was given up by its caller.
+struct StopUnlessUp {
+    system: Option<System>,
+}
+
+impl StopUnlessUp {
+    fn disarm(mut self) {
+        self.system = None;
+    }
+}
+
+impl Drop for StopUnlessUp {
+    fn drop(&mut self) {
+        if let Some(system) = &self.system {
+            system.begin_stop();
+        }
+    }
+}
+
+impl fmt::Debug for System {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let root = self.shared.root_path.lock().clone();
+        write!(
+            f,
+            "System({})",
+            root.as_ref().map_or("not started", Path::as_str)
+        )
+    }
+}
+
+/// Runs a future on this thread until it is done, with I/O and timers of tokio at hand.
+///
+/// It is for `main` functions without a runtime of their own.
+///
+/// # Errors
+///
+/// Those of the future; and the I/O error as its `E` when this thread cannot
+/// have an event loop.
+///
+/// # Panics
+///
+/// When it is called inside a tokio runtime.
+pub fn block_on<T, E: From<std::io::Error>>(
+    future: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(future)
+}
+
+/// Runs work that blocks its thread on a thread where that holds up nobody.
+///
+/// Awaited in a handler, the actor takes no other message meanwhile; given to
+/// [`Context::background`](crate::Context::background), it does:
+///
+/// ```
+/// # use std::convert::Infallible;
+/// # use greenroom::prelude::*;
+/// # struct Index;
+/// # impl Actor for Index {
+/// #     type Args = ();
+/// #     type Error = Infallible;
+/// #     async fn start((): (), _: &mut Context<Self>) -> Result<Self, Infallible> { Ok(Index) }
+/// # }
+/// # struct Loaded(String);
+/// # impl Message for Loaded { type Reply = (); }
+/// # impl Handler<Loaded> for Index {
+/// #     async fn handle(&mut self, _: Loaded, _: &mut Context<Self>) -> Result<(), Infallible> { Ok(()) }
+/// # }
+/// # fn example(cx: &mut Context<Index>) {
+/// cx.background(async {
+///     Loaded(greenroom::blocking(|| std::fs::read_to_string("big.txt").unwrap_or_default()).await)
+/// });
+/// # }
+/// ```
+///
+/// # Panics
+///
+/// When the work panics, in the future that awaits it: there it is a failure of
+/// the actor. Also when awaited outside of an actor and of any tokio runtime.
+///
+/// # Cancel safety
+///
+/// Dropping the future does not end work that has begun; its result is lost.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(payload) => std::panic::resume_unwind(payload),
+            // The workers are going down and so is whoever awaits this.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
