@@ -1,0 +1,267 @@
+//! What can be seen from outside: metrics, groups, the tree as a value.
+
+use std::time::Duration;
+
+use greenroom::prelude::*;
+use greenroom::{Family, Metric, Value};
+use greenroom_it::*;
+
+fn number(families: &[Family], metric: Metric, wanted: &[(&str, &str)]) -> f64 {
+    let family = families.iter().find(|f| f.metric == metric).unwrap();
+    let sample = family
+        .samples
+        .iter()
+        .find(|s| {
+            wanted
+                .iter()
+                .all(|(k, v)| s.labels.iter().any(|(name, value)| name == k && value == v))
+        })
+        .unwrap_or_else(|| panic!("no series of {metric:?} with {wanted:?}"));
+    match &sample.value {
+        Value::Number(n) => *n,
+        Value::Histogram(h) => h.count as f64,
+        _ => unreachable!(),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_count_of_a_mailbox_is_in_the_metrics() {
+    let script = Script::default();
+    let tree = Supervisor::one_for_one("app")
+        .restart_limit(9, Duration::from_secs(60))
+        .backoff(Backoff::none())
+        .child(Scripted::spec("it", script.clone()).mailbox(4));
+    let system = start(tree).await.unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    it.tell(Hold).await.unwrap();
+    settle().await;
+    for _ in 0..5 {
+        let _ = it.try_tell(Say("x"));
+    }
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    let stuck = system.scrape();
+    let group = ("group", "Scripted");
+    assert_eq!(number(&stuck, Metric::MailboxDepth, &[group]), 4.0);
+    assert_eq!(number(&stuck, Metric::MailboxDepthMax, &[group]), 4.0);
+    assert_eq!(number(&stuck, Metric::MailboxCapacity, &[group]), 4.0);
+    assert!(number(&stuck, Metric::MailboxOldestAge, &[group]) >= 7.0);
+    assert_eq!(
+        number(
+            &stuck,
+            Metric::MailboxRejected,
+            &[group, ("reason", "full")]
+        ),
+        1.0
+    );
+    assert_eq!(
+        number(&stuck, Metric::Actors, &[group, ("state", "running")]),
+        1.0
+    );
+    assert_eq!(
+        number(
+            &stuck,
+            Metric::Actors,
+            &[("group", "supervisor"), ("state", "running")]
+        ),
+        1.0
+    );
+    script.gate.add_permits(1);
+    it.tell(Panic("boom")).await.unwrap();
+    it.tell(Fail("bust")).await.unwrap();
+    settle().await;
+    let after = system.scrape();
+    assert_eq!(number(&after, Metric::MailboxDepth, &[group]), 0.0);
+    assert_eq!(number(&after, Metric::MailboxEnqueued, &[group]), 7.0);
+    assert_eq!(number(&after, Metric::MailboxDequeued, &[group]), 7.0);
+    assert_eq!(number(&after, Metric::MailboxWait, &[group]), 7.0);
+    assert_eq!(number(&after, Metric::MessageHandle, &[group]), 7.0);
+    assert_eq!(
+        number(&after, Metric::MessagesHandled, &[group, ("result", "ok")]),
+        5.0
+    );
+    assert_eq!(
+        number(
+            &after,
+            Metric::MessagesHandled,
+            &[group, ("result", "failed")]
+        ),
+        2.0
+    );
+    assert_eq!(
+        number(&after, Metric::ActorRestarts, &[group, ("reason", "panic")]),
+        1.0
+    );
+    assert_eq!(
+        number(&after, Metric::ActorRestarts, &[group, ("reason", "error")]),
+        1.0
+    );
+    assert_eq!(number(&after, Metric::ActorStarts, &[group]), 3.0);
+    assert_eq!(
+        number(&after, Metric::DeadLetters, &[("reason", "failed")]),
+        2.0
+    );
+    let quiet = system.scrape();
+    assert_eq!(
+        number(&quiet, Metric::MailboxDepthMax, &[group]),
+        0.0,
+        "the deepest level begins anew with a scrape"
+    );
+    let exposed: Vec<Metric> = quiet.iter().map(|f| f.metric).collect();
+    let without_events = |m: &&Metric| {
+        !matches!(
+            m,
+            Metric::EventsPublished | Metric::EventsDelivered | Metric::EventSubscribers
+        )
+    };
+    assert_eq!(
+        exposed,
+        Metric::ALL
+            .iter()
+            .filter(without_events)
+            .copied()
+            .collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_actors_of_one_kind_make_one_set_of_series_and_lose_no_count() {
+    let script = Script::default();
+    let system = start(Supervisor::one_for_one("app").child(Supervisor::dynamic("pool")))
+        .await
+        .unwrap();
+    let pool = system.supervisor("app/pool").unwrap();
+    let series = |families: &[Family]| families.iter().map(|f| f.samples.len()).sum::<usize>();
+    pool.start_child(Scripted::spec("first", script.clone()))
+        .await
+        .unwrap();
+    let before = series(&system.scrape());
+    for n in 0..10_000 {
+        let it = pool
+            .start_child(Scripted::spec(format!("n{n}"), script.clone()))
+            .await
+            .unwrap();
+        it.tell(Say("x")).await.unwrap();
+    }
+    settle().await;
+    let families = system.scrape();
+    assert_eq!(series(&families), before);
+    let group = ("group", "Scripted");
+    assert_eq!(
+        number(&families, Metric::Actors, &[group, ("state", "running")]),
+        10_001.0
+    );
+    system.stop().await;
+    let ledger = system.ledger();
+    assert_eq!((ledger.sent, ledger.handled), (10_000, 10_000));
+    let families = system.scrape();
+    assert_eq!(
+        number(&families, Metric::MailboxEnqueued, &[group]),
+        10_000.0
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_counted_by_type_and_result() {
+    let script = Script::default();
+    let tree =
+        Supervisor::one_for_one("app").child(Scripted::spec("it", script.clone()).mailbox(1));
+    let system = start(tree).await.unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    it.ask(with(|cx| cx.subscribe::<Happened>())).await.unwrap();
+    system.publish(Happened(1));
+    system.publish(Happened(2));
+    let families = system.scrape();
+    let event = ("event", "Happened");
+    assert_eq!(number(&families, Metric::EventsPublished, &[event]), 2.0);
+    assert_eq!(
+        number(
+            &families,
+            Metric::EventsDelivered,
+            &[event, ("result", "delivered")]
+        ),
+        1.0
+    );
+    assert_eq!(
+        number(
+            &families,
+            Metric::EventsDelivered,
+            &[event, ("result", "full")]
+        ),
+        1.0
+    );
+    assert_eq!(number(&families, Metric::EventSubscribers, &[event]), 1.0);
+    assert_eq!(
+        number(
+            &families,
+            Metric::MailboxDropped,
+            &[("group", "Scripted"), ("reason", "full")]
+        ),
+        1.0
+    );
+}
+
+#[test]
+fn trees_are_values_that_can_be_compared() {
+    let script = Script::default();
+    let tree = |capacity| {
+        Supervisor::rest_for_one("app")
+            .child(Scripted::spec("it", script.clone()).mailbox(capacity))
+    };
+    assert_eq!(tree(8), tree(8));
+    assert_ne!(tree(8), tree(9));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_system_is_ready_only_while_all_of_it_runs() {
+    let script = Script::default();
+    let tree = Supervisor::one_for_one("app")
+        .backoff(Backoff::exponential(Duration::from_secs(10), Duration::from_secs(10)).jitter(0.0))
+        .child(Scripted::spec("it", script.clone()));
+    let system = start(tree).await.unwrap();
+    assert_eq!(system.ready(), Ok(()));
+    system
+        .find::<Scripted>("app/it")
+        .unwrap()
+        .tell(Fail("bust"))
+        .await
+        .unwrap();
+    settle().await;
+    assert_eq!(system.ready(), Err("app/it is restarting".to_owned()));
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    assert_eq!(system.ready(), Ok(()));
+    system.stop().await;
+    assert_eq!(system.ready(), Err("the system has stopped".to_owned()));
+}
+
+#[test]
+fn the_futures_can_be_awaited_on_any_executor() {
+    let script = Script::default();
+    // On workers of its own, driven from a thread without any runtime.
+    let system = park_on(System::start(lone(&script))).unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    assert_eq!(park_on(it.ask(Echo(3))).unwrap(), 3);
+    park_on(it.tell(Hold)).unwrap();
+    let error = park_on(it.ask(Echo(4)).within(Duration::from_millis(1))).unwrap_err();
+    assert!(matches!(error, greenroom::AskError::Timeout { .. }));
+    script.gate.add_permits(1);
+    park_on(system.stop());
+}
+
+/// The smallest executor there is.
+fn park_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(std::thread::Thread);
+    impl std::task::Wake for Unpark {
+        fn wake(self: std::sync::Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
+    let mut cx = std::task::Context::from_waker(&waker);
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut cx) {
+            std::task::Poll::Ready(output) => return output,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The end: drained mailboxes, reverse order, deadlines, and what cannot be stopped.
+
+use std::time::Duration;
+
+use greenroom::prelude::*;
+use greenroom_it::*;
+
+#[tokio::test(start_paused = true)]
+async fn children_stop_in_reverse_order_each_with_its_mailbox_drained() {
+    let script = Script::default();
+    let tree = Supervisor::one_for_one("app")
+        .child(Scripted::spec("a", script.clone()))
+        .child(
+            Supervisor::one_for_one("in")
+                .child(Scripted::spec("b", script.clone()))
+                .child(Scripted::spec("c", script.clone())),
+        )
+        .child(Scripted::spec("d", script.clone()));
+    let system = start(tree).await.unwrap();
+    script.log.take();
+    for name in ["app/a", "app/in/b", "app/in/c", "app/d"] {
+        let it = system.find::<Scripted>(name).unwrap();
+        it.tell(Slow(Duration::from_millis(50))).await.unwrap();
+        it.tell(Say("last")).await.unwrap();
+    }
+    system.stop().await;
+    let log = script.log.take();
+    let stops: Vec<&str> = log
+        .iter()
+        .filter(|l| l.ends_with("stop"))
+        .map(String::as_str)
+        .collect();
+    assert_eq!(stops, ["d: stop", "c: stop", "b: stop", "a: stop"]);
+    assert_eq!(log.iter().filter(|l| l.ends_with("last")).count(), 4);
+    let ledger = system.ledger();
+    assert_eq!((ledger.sent, ledger.handled), (8, 8));
+    assert!(system.stopped().await.is_ok());
+    assert!(system.snapshot().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_goes_past_a_full_mailbox() {
+    let script = Script::default();
+    let tree =
+        Supervisor::one_for_one("app").child(Scripted::spec("it", script.clone()).mailbox(1));
+    let system = start(tree).await.unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    it.tell(Slow(Duration::from_millis(10))).await.unwrap();
+    it.tell(Say("queued")).await.unwrap();
+    let waiting = {
+        let it = it.clone();
+        tokio::spawn(async move { it.tell(Say("too late")).await })
+    };
+    tokio::task::yield_now().await;
+    system.stop().await;
+    assert!(
+        waiting.await.unwrap().is_err(),
+        "a sender in line gets its message back"
+    );
+    assert_eq!(
+        script.log.take(),
+        ["it: start 1", "it: slow", "it: queued", "it: stop"]
+    );
+    assert!(system.ledger().is_balanced(), "{}", system.ledger());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_that_does_not_stop_in_time_is_cut_off_and_its_queue_kept_as_dead_letters() {
+    let script = Script::default();
+    let tree = Supervisor::one_for_one("app")
+        .child(Scripted::spec("it", script.clone()).stop_within(Duration::from_secs(2)));
+    let system = start(tree).await.unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    it.tell(Hold).await.unwrap();
+    it.tell(Say("left")).await.unwrap();
+    settle().await;
+    let before = tokio::time::Instant::now();
+    system.stop().await;
+    assert_eq!(before.elapsed(), Duration::from_secs(2));
+    let letters: Vec<String> = system
+        .dead_letters()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        letters,
+        [
+            "Hold to app/it (failed): did not stop within its deadline",
+            "Say to app/it (stopped): left in the mailbox"
+        ]
+    );
+    let ledger = system.ledger();
+    assert_eq!((ledger.sent, ledger.failed, ledger.dropped), (2, 1, 1));
+    assert!(ledger.is_balanced(), "{ledger}");
+}
+
+#[tokio::test]
+async fn an_actor_that_blocks_its_thread_is_left_behind_and_can_do_no_more() {
+    let script = Script::default();
+    let tree = Supervisor::one_for_one("app")
+        .child(Scripted::spec("it", script.clone()).stop_within(Duration::ZERO));
+    let system = System::builder().workers(2).start(tree).await.unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (entered, is_in) = tokio::sync::oneshot::channel();
+    it.tell(with(move |_| {
+        let _ = entered.send(());
+        let _ = released.recv();
+    }))
+    .await
+    .unwrap();
+    it.tell(Say("left")).await.unwrap();
+    is_in.await.unwrap();
+    system.stop().await;
+    let ledger = system.ledger();
+    assert_eq!((ledger.failed, ledger.dropped), (1, 1));
+    release.send(()).unwrap();
+    assert!(it.tell(Say("x")).await.is_err());
+    assert_eq!(
+        system.ledger().handled,
+        0,
+        "what it finished after it was cut off does not count"
+    );
+    assert!(system.ledger().is_balanced());
+    assert!(!script.log.take().contains(&"it: left".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn dynamic_children_stop_together() {
+    let script = Script {
+        stop_takes: Duration::from_secs(1),
+        ..Script::default()
+    };
+    let system = start(Supervisor::one_for_one("app").child(Supervisor::dynamic("pool")))
+        .await
+        .unwrap();
+    let pool = system.supervisor("app/pool").unwrap();
+    for n in 0..50 {
+        pool.start_child(Scripted::spec(format!("n{n}"), script.clone()))
+            .await
+            .unwrap();
+    }
+    let before = tokio::time::Instant::now();
+    system.stop().await;
+    assert_eq!(before.elapsed(), Duration::from_secs(1));
+    assert_eq!(
+        script
+            .log
+            .take()
+            .iter()
+            .filter(|l| l.ends_with("stop"))
+            .count(),
+        50
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_hangs_does_not_keep_the_system_from_stopping() {
+    struct Hangs;
+    impl Actor for Hangs {
+        type Args = std::sync::Arc<tokio::sync::Notify>;
+        type Error = std::convert::Infallible;
+        async fn start(reached: Self::Args, _: &mut Context<Self>) -> Result<Self, Self::Error> {
+            reached.notify_one();
+            std::future::pending().await
+        }
+    }
+    let reached = std::sync::Arc::new(tokio::sync::Notify::new());
+    let tree = Supervisor::one_for_one("app")
+        .child(Supervisor::one_for_one("in").child(Hangs::spec("it", reached.clone())));
+    let starting = tokio::spawn(start(tree));
+    reached.notified().await;
+    starting.abort();
+    settle().await;
+    assert!(starting.await.unwrap_err().is_cancelled());
+    let tree = Supervisor::one_for_one("app").child(Supervisor::dynamic("pool"));
+    let system = start(tree).await.unwrap();
+    let pool = system.supervisor("app/pool").unwrap();
+    let child = tokio::spawn({
+        let (pool, reached) = (pool.clone(), reached.clone());
+        async move {
+            pool.start_child(Hangs::spec("it", reached))
+                .await
+                .map(|_| ())
+        }
+    });
+    reached.notified().await;
+    system.stop().await;
+    assert!(child.await.unwrap().is_err());
+}

@@ -1,0 +1,270 @@
+//! What the behaviour tests share: a scripted actor that writes down what happens to it.
+
+#![forbid(unsafe_code)]
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use greenroom::prelude::*;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+
+/// What happened, in order, to all actors that share it.
+#[derive(Clone, Default, Debug)]
+pub struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Log {
+    /// Adds a line.
+    pub fn add(&self, line: impl Into<String>) {
+        self.0.lock().push(line.into());
+    }
+
+    /// Takes all lines out.
+    #[must_use]
+    pub fn take(&self) -> Vec<String> {
+        std::mem::take(&mut *self.0.lock())
+    }
+}
+
+/// How a [`Scripted`] actor behaves; clones share the log, the gate and the count of starts to fail.
+#[derive(Clone, Debug)]
+pub struct Script {
+    /// Where it writes.
+    pub log: Log,
+    /// What [`Hold`] waits for.
+    pub gate: Arc<Semaphore>,
+    /// How many of its next starts fail.
+    pub failing_starts: Arc<AtomicU32>,
+    /// How long `Actor::stop` takes.
+    pub stop_takes: Duration,
+    /// Whether dropping its state panics.
+    pub drop_panics: bool,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Script {
+            log: Log::default(),
+            gate: Arc::new(Semaphore::new(0)),
+            failing_starts: Arc::default(),
+            stop_takes: Duration::ZERO,
+            drop_panics: false,
+        }
+    }
+}
+
+/// An actor that does what it is told and writes it down as `name: what`.
+#[derive(Debug)]
+pub struct Scripted {
+    name: String,
+    script: Script,
+}
+
+/// The error of a [`Scripted`] actor.
+#[derive(Debug)]
+pub struct Scripts(pub &'static str);
+
+impl fmt::Display for Scripts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl Actor for Scripted {
+    type Args = Script;
+    type Error = Scripts;
+
+    async fn start(script: Script, cx: &mut Context<Self>) -> Result<Self, Scripts> {
+        let name = cx.path().name().to_owned();
+        let failing = &script.failing_starts;
+        if failing
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
+            .is_ok()
+        {
+            script.log.add(format!("{name}: start failed"));
+            return Err(Scripts("no luck"));
+        }
+        script
+            .log
+            .add(format!("{name}: start {}", cx.incarnation()));
+        Ok(Scripted { name, script })
+    }
+
+    async fn stop(&mut self, _: &mut Context<Self>) -> Result<(), Scripts> {
+        tokio::time::sleep(self.script.stop_takes).await;
+        self.add("stop");
+        Ok(())
+    }
+}
+
+impl Scripted {
+    fn add(&self, what: impl fmt::Display) {
+        self.script.log.add(format!("{}: {what}", self.name));
+    }
+}
+
+impl Drop for Scripted {
+    fn drop(&mut self) {
+        assert!(!self.script.drop_panics, "dropped");
+    }
+}
+
+macro_rules! messages {
+    ($($(#[$doc:meta])* $name:ident -> $reply:ty;)*) => {$(
+        $(#[$doc])*
+        impl Message for $name {
+            type Reply = $reply;
+        }
+    )*};
+}
+
+/// Writes the text down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Say(pub &'static str);
+/// Answers with the number.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Echo(pub u32);
+/// Panics with the text.
+#[derive(Clone, Debug)]
+pub struct Panic(pub &'static str);
+/// Returns the text as an error.
+#[derive(Clone, Debug)]
+pub struct Fail(pub &'static str);
+/// Waits until the test opens the gate once.
+#[derive(Debug)]
+pub struct Hold;
+/// Answers after so long.
+#[derive(Debug)]
+pub struct Slow(pub Duration);
+/// Ends the life normally.
+#[derive(Debug)]
+pub struct Quit;
+/// Runs the closure with the context.
+pub struct Do(pub Box<dyn FnOnce(&mut Context<Scripted>) + Send>);
+
+messages! {
+    Say -> ();
+    Echo -> u32;
+    Panic -> ();
+    Fail -> ();
+    Hold -> ();
+    Slow -> ();
+    Quit -> ();
+    Do -> ();
+}
+
+impl fmt::Debug for Do {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Do")
+    }
+}
+
+/// Runs `f` in a handler.
+pub fn with(f: impl FnOnce(&mut Context<Scripted>) + Send + 'static) -> Do {
+    Do(Box::new(f))
+}
+
+/// Something happened, with a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Happened(pub u32);
+impl Event for Happened {}
+
+type Ran<T = ()> = Result<T, Scripts>;
+
+impl Handler<Say> for Scripted {
+    async fn handle(&mut self, Say(text): Say, _: &mut Context<Self>) -> Ran {
+        self.add(text);
+        Ok(())
+    }
+}
+
+impl Handler<Echo> for Scripted {
+    async fn handle(&mut self, Echo(n): Echo, _: &mut Context<Self>) -> Ran<u32> {
+        Ok(n)
+    }
+}
+
+impl Handler<Panic> for Scripted {
+    async fn handle(&mut self, Panic(text): Panic, _: &mut Context<Self>) -> Ran {
+        self.add("panic");
+        panic!("{text}");
+    }
+}
+
+impl Handler<Fail> for Scripted {
+    async fn handle(&mut self, Fail(text): Fail, _: &mut Context<Self>) -> Ran {
+        self.add("fail");
+        Err(Scripts(text))
+    }
+}
+
+impl Handler<Hold> for Scripted {
+    async fn handle(&mut self, _: Hold, _: &mut Context<Self>) -> Ran {
+        self.add("hold");
+        if let Ok(permit) = self.script.gate.acquire().await {
+            permit.forget();
+        }
+        Ok(())
+    }
+}
+
+impl Handler<Slow> for Scripted {
+    async fn handle(&mut self, Slow(time): Slow, _: &mut Context<Self>) -> Ran {
+        tokio::time::sleep(time).await;
+        self.add("slow");
+        Ok(())
+    }
+}
+
+impl Handler<Quit> for Scripted {
+    async fn handle(&mut self, _: Quit, cx: &mut Context<Self>) -> Ran {
+        self.add("quit");
+        cx.stop();
+        Ok(())
+    }
+}
+
+impl Handler<Do> for Scripted {
+    async fn handle(&mut self, Do(f): Do, cx: &mut Context<Self>) -> Ran {
+        f(cx);
+        Ok(())
+    }
+}
+
+impl Handler<Happened> for Scripted {
+    async fn handle(&mut self, Happened(n): Happened, _: &mut Context<Self>) -> Ran {
+        self.add(format!("happened {n}"));
+        Ok(())
+    }
+}
+
+/// Starts a tree on the test's own runtime, so that time is virtual.
+///
+/// # Errors
+///
+/// As [`System::start`].
+pub async fn start(tree: Supervisor) -> Result<System, greenroom::StartError> {
+    System::builder()
+        .seed(1)
+        .in_current_runtime()
+        .start(tree)
+        .await
+}
+
+/// A tree of one scripted actor, `app/it`, that may be restarted a hundred times.
+#[must_use]
+pub fn lone(script: &Script) -> Supervisor {
+    Supervisor::one_for_one("app")
+        .restart_limit(100, Duration::from_secs(60))
+        .backoff(Backoff::none())
+        .child(Scripted::spec("it", script.clone()))
+}
+
+/// Lets everything run that can run without time passing, beyond one virtual millisecond.
+///
+/// On a paused clock the sleep ends only when every other task is idle.
+pub async fn settle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
