@@ -11,7 +11,7 @@ use std::time::Duration;
 use greenroom_supervision::{ChildId, Exit};
 use parking_lot::Mutex;
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Sleep;
 
 use crate::cell::ActorCell;
@@ -402,14 +402,33 @@ impl System {
 
     /// Stops the tree when the process is asked to end, by Ctrl-C or SIGTERM.
     ///
-    /// The second signal is immediate: it ends the process with code 130 or 143
-    /// without waiting for anybody. Call it once, in `main`.
+    /// The second signal is immediate, as with [`stop_signal`](Self::stop_signal).
+    /// Call it once, in `main`.
     pub fn stop_on_signals(&self) {
         let system = self.clone();
+        self.shared.handle.spawn(async move {
+            system.stop_signal().await;
+            system.begin_stop();
+        });
+    }
+
+    /// Waits until the process is asked to end, by Ctrl-C or SIGTERM, and returns the signal's name.
+    ///
+    /// It is for a `main` that has something to do before it calls
+    /// [`stop`](Self::stop). The second signal is immediate: it ends the process
+    /// with code 130 or 143 without waiting for anybody.
+    ///
+    /// # Cancel safety
+    ///
+    /// From the first poll on, the signals do not end the process by themselves
+    /// any more, also when the future is dropped.
+    pub async fn stop_signal(&self) -> &'static str {
+        let (first, came) = oneshot::channel();
         self.shared.handle.spawn(async move {
             let mut signals = match Signals::new() {
                 Ok(signals) => signals,
                 Err(error) => {
+                    // Then they end the process as they do without us.
                     tracing::error!(%error, "Cannot listen for signals.");
                     return;
                 }
@@ -419,10 +438,15 @@ impl System {
                 signal = name,
                 "Stopping; a second signal ends the process at once."
             );
-            system.begin_stop();
+            // Whoever waited may have gone.
+            let _ = first.send(name);
             let (_, code) = signals.next().await;
             std::process::exit(code);
         });
+        match came.await {
+            Ok(name) => name,
+            Err(_) => std::future::pending().await,
+        }
     }
 }
 

@@ -194,7 +194,7 @@ async fn an_actor_that_stops_itself_is_judged_by_its_restart_type() {
         .child(Scripted::spec("once", script.clone()).restart(Restart::Transient))
         .child(Scripted::spec("brief", script.clone()).restart(Restart::Temporary));
     let system = start(tree).await.unwrap();
-    script.log.take();
+    script.log.clear();
     let gone = system.find::<Scripted>("app/once").unwrap();
     for name in ["app/for-ever", "app/once", "app/brief"] {
         let it = system.find::<Scripted>(name).unwrap();

@@ -25,7 +25,7 @@ async fn an_event_reaches_every_subscriber_in_the_order_of_its_publisher() {
     let system = start(two(&script, &script, 8)).await.unwrap();
     subscribe(&system, "app/a").await;
     subscribe(&system, "app/b").await;
-    script.log.take();
+    script.log.clear();
     for n in 0..3 {
         assert_eq!(system.publish(Happened(n)).delivered, 2);
     }
@@ -43,7 +43,7 @@ async fn a_subscription_belongs_to_the_role_and_survives_a_restart() {
     let script = Script::default();
     let system = start(two(&script, &script, 8)).await.unwrap();
     let a = subscribe(&system, "app/a").await;
-    script.log.take();
+    script.log.clear();
     a.tell(Fail("bust")).await.unwrap();
     system.publish(Happened(1));
     settle().await;

@@ -17,7 +17,7 @@ async fn children_stop_in_reverse_order_each_with_its_mailbox_drained() {
         )
         .child(Scripted::spec("d", script.clone()));
     let system = start(tree).await.unwrap();
-    script.log.take();
+    script.log.clear();
     for name in ["app/a", "app/in/b", "app/in/c", "app/d"] {
         let it = system.find::<Scripted>(name).unwrap();
         it.tell(Slow(Duration::from_millis(50))).await.unwrap();

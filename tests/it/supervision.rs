@@ -18,7 +18,7 @@ fn three(strategy: fn(&'static str) -> Supervisor, script: &Script) -> Superviso
 async fn after_b_fails(strategy: fn(&'static str) -> Supervisor) -> Vec<String> {
     let script = Script::default();
     let system = start(three(strategy, &script)).await.unwrap();
-    script.log.take();
+    script.log.clear();
     system
         .find::<Scripted>("app/b")
         .unwrap()
@@ -71,7 +71,7 @@ async fn siblings_keep_their_queue_when_they_are_taken_along() {
     settle().await;
     a.tell(Say("one")).await.unwrap();
     a.tell(Say("two")).await.unwrap();
-    script.log.take();
+    script.log.clear();
     system
         .find::<Scripted>("app/b")
         .unwrap()
@@ -150,7 +150,7 @@ async fn a_branch_that_gives_up_is_restarted_by_the_one_above_and_its_references
         );
     let system = start(tree).await.unwrap();
     let y = system.find::<Scripted>("top/branch/y").unwrap();
-    script.log.take();
+    script.log.clear();
     y.tell(Fail("bust")).await.unwrap();
     y.tell(Say("kept")).await.unwrap();
     settle().await;

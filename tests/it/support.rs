@@ -21,6 +21,11 @@ impl Log {
         self.0.lock().push(line.into());
     }
 
+    /// Forgets all lines.
+    pub fn clear(&self) {
+        self.0.lock().clear();
+    }
+
     /// Takes all lines out.
     #[must_use]
     pub fn take(&self) -> Vec<String> {
@@ -142,7 +147,9 @@ pub struct Slow(pub Duration);
 #[derive(Debug)]
 pub struct Quit;
 /// Runs the closure with the context.
-pub struct Do(pub Box<dyn FnOnce(&mut Context<Scripted>) + Send>);
+pub struct Do(Action);
+
+type Action = Box<dyn FnOnce(&mut Context<Scripted>) + Send>;
 
 messages! {
     Say -> ();

@@ -15,7 +15,7 @@ async fn one() -> (System, ActorRef<Scripted>, Script) {
     let system = start(lone(&script)).await.unwrap();
     let it = system.find::<Scripted>("app/it").unwrap();
     settle().await;
-    script.log.take();
+    script.log.clear();
     (system, it, script)
 }
 

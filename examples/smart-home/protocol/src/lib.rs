@@ -255,6 +255,46 @@ impl Event for Decided {}
 
 pub use greenroom::Path;
 
+/// One line of recorded MQTT traffic, as it was read: `{"ts", "topic", "payload"}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Its number in the recording, counted from 1.
+    pub number: u64,
+    /// Its bytes without the line end; of a line longer than [`LINE_MAX`] one byte more than that is enough.
+    pub bytes: Vec<u8>,
+}
+
+impl Message for Line {
+    type Reply = ();
+}
+
+/// How long a line may be, in bytes: 1 MiB.
+///
+/// The longest that zigbee2mqtt publishes is its list of devices, some 100 kB for
+/// a hundred of them.
+pub const LINE_MAX: usize = 1 << 20;
+
+/// Asks the gateway to answer once the home has come to rest: every report handled, every decision taken.
+///
+/// The reply says whether all that the gateway called have answered the
+/// [`RollCall`]; until then somebody may still be busy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settle;
+
+impl Message for Settle {
+    type Reply = bool;
+}
+
+/// What the gateway sends to a device, in the device's own words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceCommand {
+    /// Where to, as in `zigbee2mqtt/kitchen/lamp/set`.
+    pub topic: String,
+    /// A JSON object.
+    pub payload: String,
+}
+impl Event for DeviceCommand {}
+
 /// Asks an actor to answer once it has handled all that was sent to it before.
 ///
 /// A replay uses it to let the home come to rest between two steps, which makes
