@@ -5,7 +5,7 @@
 //! It makes no decision of its own.
 
 use std::any::Any;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -197,6 +197,7 @@ struct Life {
     incarnation: u64,
     law: Law,
     table: BTreeMap<ChildId, Child>,
+    names: HashMap<Path, ChildId>,
     next_id: u64,
     inbox: mpsc::UnboundedReceiver<Note>,
     notes: mpsc::UnboundedSender<Note>,
@@ -218,6 +219,15 @@ struct Pending {
     start: Vec<ChildId>,
 }
 
+/// A life that was told to stop and is waited for.
+struct Dying {
+    incarnation: u64,
+    role: Arc<dyn Role>,
+    /// When patience ends; `None` for a supervisor, whose children have deadlines of their own.
+    deadline: Option<Instant>,
+    killed: bool,
+}
+
 /// Why children could not be started.
 enum NotStarted {
     /// This one failed.
@@ -237,8 +247,10 @@ impl Life {
         (cell.system.seed, cell.path.as_str(), incarnation).hash(&mut hasher);
         let mut law = Law::new(cell.strategy, cell.limit, cell.backoff, hasher.finish());
         let mut table = BTreeMap::new();
+        let mut names = HashMap::new();
         for (id, role, restart) in &cell.children {
             law.add(*id, *restart);
+            names.insert(role.path().clone(), *id);
             table.insert(
                 *id,
                 Child {
@@ -253,6 +265,7 @@ impl Life {
             incarnation,
             law,
             table,
+            names,
             inbox,
             notes,
             backlog: VecDeque::new(),
@@ -329,9 +342,14 @@ impl Life {
 
     /// Returns the next note, or `None` when `due` comes first.
     async fn next_note(&mut self, due: Option<Instant>) -> Option<Note> {
-        if let Some(note) = self.backlog.pop_front() {
-            return Some(note);
+        match self.backlog.pop_front() {
+            Some(note) => Some(note),
+            None => self.receive(due).await,
         }
+    }
+
+    /// Returns the next note that is not in the backlog, or `None` when `due` comes first.
+    async fn receive(&mut self, due: Option<Instant>) -> Option<Note> {
         match due {
             // The inbox cannot close: this life holds a sender.
             None => self.inbox.recv().await,
@@ -366,11 +384,10 @@ impl Life {
     ) -> Option<Ended> {
         match verdict {
             Verdict::Ignore | Verdict::Forget => {
-                if let Some(child) = self.table.get(&cause) {
-                    child.role.retire();
-                }
                 if verdict == Verdict::Forget {
-                    self.table.remove(&cause);
+                    self.forget(cause);
+                } else if let Some(child) = self.table.get(&cause) {
+                    child.role.retire();
                 }
                 None
             }
@@ -390,9 +407,7 @@ impl Life {
                     self.stop_child(id, false).await;
                 }
                 for id in forget {
-                    if let Some(child) = self.table.remove(&id) {
-                        child.role.retire();
-                    }
+                    self.forget(id);
                 }
                 for id in &start {
                     let reason = if *id == cause {
@@ -508,7 +523,8 @@ impl Life {
                     if let Some(child) = self.table.get(&id) {
                         let role = Arc::clone(&child.role);
                         role.kill(incarnation);
-                        self.await_end(id, incarnation, &role, Instant::now()).await;
+                        self.await_ends(BTreeMap::from([(id, Dying::new(incarnation, &role))]))
+                            .await;
                     }
                     return Err(NotStarted::Stopping);
                 }
@@ -522,63 +538,46 @@ impl Life {
         for pending in &mut self.pending {
             pending.start.retain(|other| *other != id);
         }
-        let Some(child) = self.table.get(&id) else {
-            return;
-        };
-        let Some(incarnation) = child.running else {
-            return;
-        };
-        let role = Arc::clone(&child.role);
-        role.stop(incarnation, drain);
-        self.await_end(id, incarnation, &role, Instant::now()).await;
+        let dying = self.tell_to_stop(id, drain);
+        self.await_ends(dying.into_iter().collect()).await;
     }
 
-    /// Waits for the end of a life that was told to stop at `since`; past its deadline it is cut off.
-    async fn await_end(
-        &mut self,
-        id: ChildId,
-        incarnation: u64,
-        role: &Arc<dyn Role>,
-        since: Instant,
-    ) {
-        let deadline = role.stop_within().map(|within| since + within);
-        if !self.ends_before(id, incarnation, deadline).await {
-            tracing::warn!(actor = %role.path(), "Did not stop within its deadline, cutting it off.");
-            role.kill(incarnation);
-            let deadline = Instant::now() + CUT_OFF_AFTER;
-            if !self.ends_before(id, incarnation, Some(deadline)).await {
-                tracing::error!(actor = %role.path(), "Blocks its thread and is left behind.");
-                role.cut_off(incarnation);
+    /// Tells a child that runs to stop.
+    fn tell_to_stop(&self, id: ChildId, drain: bool) -> Option<(ChildId, Dying)> {
+        let child = self.table.get(&id)?;
+        let incarnation = child.running?;
+        child.role.stop(incarnation, drain);
+        Some((id, Dying::new(incarnation, &child.role)))
+    }
+
+    /// Waits until these lives are over; each that misses its deadline is cut off.
+    async fn await_ends(&mut self, mut dying: BTreeMap<ChildId, Dying>) {
+        for id in dying.keys() {
+            if let Some(child) = self.table.get_mut(id) {
+                child.running = None;
             }
         }
-        if let Some(child) = self.table.get_mut(&id) {
-            child.running = None;
-        }
-    }
-
-    async fn ends_before(
-        &mut self,
-        id: ChildId,
-        incarnation: u64,
-        deadline: Option<Instant>,
-    ) -> bool {
-        let is_it = |note: &Note| matches!(note, Note::Ended { id: i, incarnation: n, .. } if (*i, *n) == (id, incarnation));
-        if let Some(at) = self.backlog.iter().position(is_it) {
-            self.backlog.remove(at);
-            return true;
-        }
-        loop {
-            let note = match deadline {
-                None => self.inbox.recv().await,
-                Some(deadline) => {
-                    match tokio::time::timeout_at(deadline, self.inbox.recv()).await {
-                        Ok(note) => note,
-                        Err(_) => return false,
-                    }
-                }
+        fn is_over(dying: &mut BTreeMap<ChildId, Dying>, note: &Note) -> bool {
+            let Note::Ended {
+                id, incarnation, ..
+            } = note
+            else {
+                return false;
             };
-            match note {
-                Some(note) if is_it(&note) => return true,
+            let is_over = dying.get(id).is_some_and(|d| d.incarnation == *incarnation);
+            if is_over {
+                dying.remove(id);
+            }
+            is_over
+        }
+        // Some may have ended while something else was waited for.
+        self.backlog.retain(|note| !is_over(&mut dying, note));
+        let earliest =
+            |dying: &BTreeMap<ChildId, Dying>| dying.values().filter_map(|d| d.deadline).min();
+        let mut due = earliest(&dying);
+        while !dying.is_empty() {
+            match self.receive(due).await {
+                Some(note) if is_over(&mut dying, &note) => {}
                 // An actor that asks for a child while it is being stopped must not wait for its own end.
                 Some(Note::Start { reply, .. }) if self.order() != RUN => {
                     let _ = reply.send(Err(StartChildError::SupervisorStopped(
@@ -586,7 +585,13 @@ impl Life {
                     )));
                 }
                 Some(note) => self.backlog.push_back(note),
-                None => return false,
+                None => {
+                    let now = Instant::now();
+                    dying.retain(|_, d| {
+                        d.deadline.is_none_or(|deadline| deadline > now) || d.lose_patience(now)
+                    });
+                    due = earliest(&dying);
+                }
             }
         }
     }
@@ -597,25 +602,14 @@ impl Life {
         self.pending.clear();
         let ids: Vec<ChildId> = self.law.children().rev().collect();
         if self.cell.strategy == Strategy::Dynamic {
-            for child in self.table.values() {
-                if let Some(incarnation) = child.running {
-                    child.role.stop(incarnation, drain);
-                }
-            }
+            let dying = ids
+                .iter()
+                .filter_map(|id| self.tell_to_stop(*id, drain))
+                .collect();
+            self.await_ends(dying).await;
         }
-        let since = Instant::now();
         for id in ids {
-            if self.cell.strategy == Strategy::Dynamic {
-                let running = self
-                    .table
-                    .get(&id)
-                    .and_then(|c| Some((c.running?, Arc::clone(&c.role))));
-                if let Some((incarnation, role)) = running {
-                    self.await_end(id, incarnation, &role, since).await;
-                }
-            } else {
-                self.stop_child(id, drain).await;
-            }
+            self.stop_child(id, drain).await;
             if drain && let Some(child) = self.table.get(&id) {
                 child.role.retire();
             }
@@ -632,40 +626,39 @@ impl Life {
         }
     }
 
+    /// Ends the role of a child that leaves the tree.
+    fn forget(&mut self, id: ChildId) {
+        self.law.remove(id);
+        if let Some(child) = self.table.remove(&id) {
+            self.names.remove(child.role.path());
+            child.role.retire();
+        }
+    }
+
     async fn start_new(
         &mut self,
         role: Arc<dyn Role>,
         restart: Restart,
     ) -> Result<(), StartChildError> {
-        if self
-            .cell
-            .system
-            .registry
-            .get(role.path().as_str())
-            .is_some()
-            || self
-                .table
-                .values()
-                .any(|child| child.role.path() == role.path())
-        {
-            return Err(StartChildError::AlreadyStarted(role.path().clone()));
+        let path = role.path().clone();
+        if self.names.contains_key(&path) {
+            return Err(StartChildError::AlreadyStarted(path));
         }
         let id = ChildId(self.next_id);
         self.next_id += 1;
         self.law.add(id, restart);
+        self.names.insert(path, id);
         self.table.insert(
             id,
             Child {
-                role: Arc::clone(&role),
+                role,
                 running: None,
             },
         );
         let Err(why) = self.start(&[id]).await else {
             return Ok(());
         };
-        self.law.remove(id);
-        self.table.remove(&id);
-        role.retire();
+        self.forget(id);
         Err(match why {
             NotStarted::Failed(
                 _,
@@ -679,18 +672,37 @@ impl Life {
     }
 
     async fn stop_for_good(&mut self, path: &Path) -> bool {
-        let found = self
-            .table
-            .iter()
-            .find(|(_, child)| child.role.path() == path);
-        let Some((&id, child)) = found else {
+        let Some(&id) = self.names.get(path) else {
             return false;
         };
-        let role = Arc::clone(&child.role);
         self.stop_child(id, true).await;
-        self.law.remove(id);
-        self.table.remove(&id);
-        role.retire();
+        self.forget(id);
+        true
+    }
+}
+
+impl Dying {
+    fn new(incarnation: u64, role: &Arc<dyn Role>) -> Self {
+        let deadline = role.stop_within().map(|within| Instant::now() + within);
+        Dying {
+            incarnation,
+            role: Arc::clone(role),
+            deadline,
+            killed: false,
+        }
+    }
+
+    /// Cuts the life short; `false` if that has been done before and it is left behind.
+    fn lose_patience(&mut self, now: Instant) -> bool {
+        if self.killed {
+            tracing::error!(actor = %self.role.path(), "Blocks its thread and is left behind.");
+            self.role.cut_off(self.incarnation);
+            return false;
+        }
+        tracing::warn!(actor = %self.role.path(), "Did not stop within its deadline, cutting it off.");
+        self.role.kill(self.incarnation);
+        self.killed = true;
+        self.deadline = Some(now + CUT_OFF_AFTER);
         true
     }
 }

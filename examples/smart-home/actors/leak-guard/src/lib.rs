@@ -150,17 +150,12 @@ enum Decision {
 }
 
 /// What is known of one valve.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-enum Valve {
-    /// It has not reported, or was last seen open; either way water may flow.
-    #[default]
-    Unknown,
-    /// It was told to close and has not reported since.
-    Told(At),
-    /// It reported to be open although it was told to close.
-    Disobeys(At),
-    /// It reported to be closed.
-    Closed,
+#[derive(Clone, Copy, Debug, Default)]
+struct Valve {
+    /// As it reported, or as it was told since.
+    is_open: Option<bool>,
+    /// When it was last told to close.
+    told: Option<At>,
 }
 
 /// The guard's mind: events in, decisions out.
@@ -199,17 +194,18 @@ impl Rules {
         if !self.wet.insert(device.clone()) {
             return decisions;
         }
+        self.dry = None;
         let is_new = self.leak.insert(device.clone());
-        let orders = self.close(*at);
-        if is_new || !orders.is_empty() {
-            let what = if !orders.is_empty() {
+        let valves = self.close(*at);
+        if is_new || !valves.is_empty() {
+            let what = if !valves.is_empty() {
                 format!("{device} is wet: water closed")
             } else if self.valves.is_empty() {
                 format!("{device} is wet: no valve to close")
             } else {
                 format!("{device} is wet: water is closed already")
             };
-            decisions.extend(orders);
+            decisions.extend(valves.into_iter().map(close));
             decisions.push(Decision::Say(what));
         }
         decisions
@@ -217,11 +213,7 @@ impl Rules {
 
     fn valve_reported(&mut self, reported: &ValveReported) -> Vec<Decision> {
         if let Some(valve) = self.valves.get_mut(&reported.device) {
-            *valve = match (*valve, reported.open) {
-                (_, false) => Valve::Closed,
-                (Valve::Told(at) | Valve::Disobeys(at), true) => Valve::Disobeys(at),
-                (Valve::Unknown | Valve::Closed, true) => Valve::Unknown,
-            };
+            valve.is_open = Some(reported.open);
         }
         self.minute_passed(reported.at)
     }
@@ -239,15 +231,13 @@ impl Rules {
     fn minute_passed(&mut self, at: At) -> Vec<Decision> {
         let dry_ms = u64::from(self.settings.dry_minutes) * 60_000;
         if let Some(wet) = self.wet.first().cloned() {
-            let orders = self.close(at);
-            let says = orders.iter().filter_map(|decision| match decision {
-                Decision::Order(valve, _) => {
-                    Some(Decision::Say(format!("{valve} closed: {wet} is wet")))
-                }
-                Decision::Say(_) => None,
-            });
-            let says: Vec<Decision> = says.collect();
-            orders.into_iter().chain(says).collect()
+            let mut decisions = Vec::new();
+            for valve in self.close(at) {
+                let what = format!("{valve} closed: {wet} is wet");
+                decisions.push(close(valve));
+                decisions.push(Decision::Say(what));
+            }
+            decisions
         } else if self.dry.is_some_and(|dry| ms_apart(at, dry) >= dry_ms) {
             self.dry = None;
             let names: Vec<String> = std::mem::take(&mut self.leak)
@@ -261,26 +251,26 @@ impl Rules {
         }
     }
 
-    /// Closes the valves through which water may flow.
-    fn close(&mut self, at: At) -> Vec<Decision> {
+    /// Returns the valves through which water may flow, to be closed now.
+    fn close(&mut self, at: At) -> Vec<DeviceName> {
         let patience_ms = u64::from(self.settings.again_after_seconds) * 1000;
-        let mut decisions = Vec::new();
+        let mut due = Vec::new();
         for (device, valve) in &mut self.valves {
-            let is_due = match *valve {
-                Valve::Unknown => true,
-                Valve::Disobeys(told) => ms_apart(at, told) >= patience_ms,
-                Valve::Told(_) | Valve::Closed => false,
-            };
-            if is_due {
-                *valve = Valve::Told(at);
-                decisions.push(Decision::Order(
-                    device.clone(),
-                    Order::Water { open: false },
-                ));
+            let was_told = |told: At| ms_apart(at, told) < patience_ms;
+            if valve.is_open != Some(false) && !valve.told.is_some_and(was_told) {
+                *valve = Valve {
+                    is_open: Some(false),
+                    told: Some(at),
+                };
+                due.push(device.clone());
             }
         }
-        decisions
+        due
     }
+}
+
+fn close(valve: DeviceName) -> Decision {
+    Decision::Order(valve, Order::Water { open: false })
 }
 
 /// Returns the milliseconds between two times, whichever is earlier: event time may step back.

@@ -1,0 +1,457 @@
+//! The rules as tables, then the actor on virtual time.
+
+use std::sync::{Arc, Mutex};
+
+use super::*;
+
+const LAMP: &str = "kitchen/lamp";
+
+/// A kitchen with one lamp, which is off, in the dark of 20 lux.
+fn kitchen() -> Rules {
+    room(Settings::room("kitchen"))
+}
+
+fn room(settings: Settings) -> Rules {
+    let mut rules = Rules::new(settings);
+    assert_eq!(rules.device_known(&known(LAMP, &[Skill::Light])), []);
+    assert_eq!(rules.lamp_reported(&lamp(at(0, 0), LAMP, false)), []);
+    assert_eq!(
+        rules.illuminance_read(&lux(at(18, 0), "garden/sky", 20.0)),
+        []
+    );
+    rules
+}
+
+fn at(hour: i64, minute: i64) -> At {
+    At(1_768_435_200_000).plus_minutes(hour * 60 + minute)
+}
+
+fn known(device: &str, skills: &[Skill]) -> DeviceKnown {
+    DeviceKnown {
+        at: at(0, 0),
+        device: DeviceName::new(device),
+        skills: skills.to_vec(),
+    }
+}
+
+fn motion(at: At, device: &str, occupied: bool) -> MotionSeen {
+    MotionSeen {
+        at,
+        device: DeviceName::new(device),
+        occupied,
+    }
+}
+
+fn lux(at: At, device: &str, lux: f64) -> IlluminanceRead {
+    IlluminanceRead {
+        at,
+        device: DeviceName::new(device),
+        lux,
+    }
+}
+
+fn lamp(at: At, device: &str, on: bool) -> LampReported {
+    LampReported {
+        at,
+        device: DeviceName::new(device),
+        on,
+    }
+}
+
+fn light(device: &str, on: bool) -> Decision {
+    Decision::Order(DeviceName::new(device), Order::Light { on })
+}
+
+fn say(what: &str) -> Decision {
+    Decision::Say(what.to_owned())
+}
+
+fn on() -> [Decision; 2] {
+    [
+        light(LAMP, true),
+        say("kitchen: light on, somebody is there at 20 lux"),
+    ]
+}
+
+fn off() -> [Decision; 2] {
+    [
+        light(LAMP, false),
+        say("kitchen: light off, nobody there for 5 minutes"),
+    ]
+}
+
+#[test]
+fn motion_in_the_dark_makes_light_until_five_minutes_after_the_last() {
+    let mut rules = kitchen();
+    let seen = |minute, occupied| motion(at(18, minute), "kitchen/motion", occupied);
+    assert_eq!(rules.motion_seen(&seen(1, true)), on());
+    assert_eq!(rules.lamp_reported(&lamp(at(18, 1), LAMP, true)), []);
+    assert_eq!(rules.motion_seen(&seen(2, true)), []);
+    // Somebody who sits still for an hour, as a presence sensor tells.
+    assert_eq!(rules.decide(at(19, 0)), []);
+    assert_eq!(rules.motion_seen(&seen(60, false)), []);
+    assert_eq!(rules.motion_seen(&seen(63, false)), []);
+    assert_eq!(rules.decide(at(19, 4)), []);
+    assert_eq!(rules.decide(at(19, 5)), off());
+    assert_eq!(rules.decide(at(19, 6)), []);
+}
+
+#[test]
+fn it_is_dark_by_the_rooms_own_sensor_or_else_by_the_garden() {
+    // Here, in the garden, and whether there is light.
+    let table = [
+        (Some(39.0), Some(5000.0), true),
+        (Some(40.0), Some(0.0), false),
+        (None, Some(39.0), true),
+        (None, Some(40.0), false),
+        (None, None, true),
+        (Some(f64::NAN), Some(5000.0), false),
+        (Some(f64::INFINITY), Some(5.0), true),
+    ];
+    for (here, garden, expect) in table {
+        let mut rules = Rules::new(Settings::room("kitchen"));
+        rules.device_known(&known(LAMP, &[Skill::Light]));
+        if let Some(here) = here {
+            rules.illuminance_read(&lux(at(18, 0), "kitchen/motion", here));
+        }
+        if let Some(garden) = garden {
+            rules.illuminance_read(&lux(at(18, 0), "garden/sky", garden));
+        }
+        rules.illuminance_read(&lux(at(18, 0), "hallway/motion", 0.0));
+        let got = rules.motion_seen(&motion(at(18, 1), "kitchen/motion", true));
+        assert_eq!(got.is_empty(), !expect, "{here:?} {garden:?}");
+    }
+}
+
+#[test]
+fn a_sensor_that_fell_silent_by_day_does_not_leave_the_evening_dark() {
+    let mut rules = kitchen();
+    rules.illuminance_read(&lux(at(12, 0), "kitchen/motion", 900.0));
+    let got = rules.motion_seen(&motion(at(18, 1), "kitchen/motion", true));
+    assert_eq!(got, on());
+}
+
+#[test]
+fn dusk_makes_light_for_who_is_there_already() {
+    let mut rules = kitchen();
+    rules.illuminance_read(&lux(at(18, 0), "kitchen/motion", 50.0));
+    assert_eq!(
+        rules.motion_seen(&motion(at(18, 1), "kitchen/motion", true)),
+        []
+    );
+    assert_eq!(
+        rules.illuminance_read(&lux(at(18, 20), "kitchen/motion", 20.0)),
+        on()
+    );
+    // Its own light does not make it day.
+    assert_eq!(
+        rules.illuminance_read(&lux(at(18, 21), "kitchen/motion", 120.0)),
+        []
+    );
+}
+
+#[test]
+fn motion_elsewhere_does_not_matter() {
+    let mut rules = kitchen();
+    assert_eq!(
+        rules.motion_seen(&motion(at(18, 1), "hallway/motion", true)),
+        []
+    );
+}
+
+#[test]
+fn only_lamps_that_it_lit_go_off() {
+    let mut rules = kitchen();
+    rules.device_known(&known("kitchen/hood", &[Skill::Light]));
+    rules.lamp_reported(&lamp(at(17, 0), "kitchen/hood", true));
+    assert_eq!(
+        rules.motion_seen(&motion(at(18, 1), "kitchen/motion", true)),
+        on()
+    );
+    rules.motion_seen(&motion(at(18, 2), "kitchen/motion", false));
+    assert_eq!(rules.decide(at(18, 7)), off());
+    assert_eq!(rules.decide(at(23, 0)), []);
+}
+
+#[test]
+fn a_lamp_switched_off_by_hand_is_left_alone_for_half_an_hour() {
+    let mut rules = kitchen();
+    let seen = |minute| motion(at(18, minute), "kitchen/motion", true);
+    assert_eq!(rules.motion_seen(&seen(1)), on());
+    rules.lamp_reported(&lamp(at(18, 1), LAMP, true));
+    assert_eq!(rules.lamp_reported(&lamp(at(18, 10), LAMP, false)), []);
+    for minute in 11..40 {
+        assert_eq!(rules.motion_seen(&seen(minute)), [], "18:{minute}");
+    }
+    assert_eq!(rules.motion_seen(&seen(40)), on());
+}
+
+#[test]
+fn a_lamp_switched_on_by_hand_is_not_switched_off() {
+    let mut rules = kitchen();
+    assert_eq!(rules.lamp_reported(&lamp(at(18, 0), LAMP, true)), []);
+    rules.motion_seen(&motion(at(18, 1), "kitchen/motion", true));
+    rules.motion_seen(&motion(at(18, 2), "kitchen/motion", false));
+    for minute in 3..90 {
+        assert_eq!(rules.decide(at(18, minute)), [], "18:{minute}");
+    }
+}
+
+#[test]
+fn a_report_that_is_older_than_the_order_is_not_a_hand() {
+    let mut rules = kitchen();
+    rules.motion_seen(&motion(at(18, 1), "kitchen/motion", true));
+    assert_eq!(rules.lamp_reported(&lamp(at(18, 1), LAMP, false)), []);
+    assert_eq!(rules.lamp_reported(&lamp(at(18, 2), LAMP, true)), []);
+    rules.motion_seen(&motion(at(18, 2), "kitchen/motion", false));
+    assert_eq!(rules.decide(at(18, 7)), off());
+}
+
+#[test]
+fn a_lamp_that_does_not_obey_is_not_nagged() {
+    let mut rules = kitchen();
+    let mut n_orders = 0;
+    for minute in 0..120 {
+        n_orders += rules
+            .motion_seen(&motion(at(18, minute), "kitchen/motion", true))
+            .iter()
+            .filter(|decision| matches!(decision, Decision::Order(..)))
+            .count();
+        rules.lamp_reported(&lamp(at(18, minute), LAMP, false));
+    }
+    assert_eq!(n_orders, 4, "one in half an hour");
+}
+
+#[test]
+fn where_one_sleeps_there_is_no_light_at_night() {
+    let table = [
+        (22, 59, true),
+        (23, 0, false),
+        (24, 0, false),
+        (29, 59, false),
+        (30, 0, true),
+    ];
+    for (hour, minute, expect) in table {
+        let mut asleep = room(Settings::bedroom("kitchen"));
+        let mut awake = kitchen();
+        let seen = motion(at(hour, minute), "kitchen/motion", true);
+        assert_eq!(
+            !asleep.motion_seen(&seen).is_empty(),
+            expect,
+            "{hour}:{minute}"
+        );
+        assert_eq!(awake.motion_seen(&seen).len(), 2, "{hour}:{minute}");
+    }
+}
+
+#[test]
+fn a_sensor_that_fell_silent_does_not_hold_the_light() {
+    let mut rules = kitchen();
+    rules.motion_seen(&motion(at(18, 1), "kitchen/motion", true));
+    assert_eq!(rules.decide(at(19, 16)), []);
+    assert_eq!(rules.decide(at(19, 17)), off());
+}
+
+#[test]
+fn a_lamp_that_is_told_of_again_stays_as_it_is_and_a_new_one_is_lit() {
+    let mut rules = kitchen();
+    rules.motion_seen(&motion(at(18, 1), "kitchen/motion", true));
+    let mut again = known(LAMP, &[Skill::Light]);
+    again.at = at(18, 2);
+    assert_eq!(rules.device_known(&again), []);
+    again.device = DeviceName::new("kitchen/hood");
+    assert_eq!(
+        rules.device_known(&again).first(),
+        Some(&light("kitchen/hood", true))
+    );
+    again.device = DeviceName::new("bedroom/lamp");
+    assert_eq!(rules.device_known(&again), []);
+}
+
+#[test]
+fn time_may_step_anywhere() {
+    let mut rules = kitchen();
+    for ms in [0, i64::MAX, i64::MIN, -1, i64::MIN, i64::MAX, 5] {
+        rules.motion_seen(&motion(At(ms), "kitchen/motion", true));
+        rules.lamp_reported(&lamp(At(ms), LAMP, ms % 2 == 0));
+        rules.illuminance_read(&lux(At(ms), "kitchen/motion", 3.0));
+        rules.motion_seen(&motion(At(ms), "kitchen/motion", false));
+        rules.decide(At(ms));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_actor_orders_and_tells_and_repeats_nothing() {
+    let devices = vec![known(LAMP, &[Skill::Light])];
+    let stage = Stage::open(Settings::room("kitchen"), devices).await;
+    let seen = motion(at(18, 1), "kitchen/motion", true);
+    let expect = [
+        "kitchen/lamp: Light { on: true }",
+        "18:01:00 kitchen: light on, somebody is there",
+    ];
+    assert_eq!(stage.publish(seen.clone()).await, expect);
+    assert_eq!(stage.publish(seen).await, [""; 0]);
+    assert_eq!(stage.publish(lamp(at(18, 1), LAMP, true)).await, [""; 0]);
+    assert_eq!(
+        stage.publish(lux(at(18, 1), "garden/sky", 3.0)).await,
+        [""; 0]
+    );
+    assert_eq!(stage.publish(RollCall).await, ["home/actor takes part"]);
+    stage
+        .publish(motion(at(18, 2), "kitchen/motion", false))
+        .await;
+    assert_eq!(
+        stage.publish(MinutePassed { at: at(18, 7) }).await,
+        [
+            "kitchen/lamp: Light { on: false }",
+            "18:07:00 kitchen: light off, nobody there for 5 minutes",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_life_learns_the_lamps_again_and_leaves_those_that_are_on() {
+    let devices = vec![
+        known(LAMP, &[Skill::Light]),
+        known("kitchen/hood", &[Skill::Light]),
+    ];
+    let stage = Stage::open(Settings::room("kitchen"), devices).await;
+    assert_eq!(
+        stage
+            .publish(motion(at(18, 1), "kitchen/motion", true))
+            .await
+            .len(),
+        3
+    );
+    stage.actor.tell(Crash).await.unwrap();
+    assert_eq!(stage.rest().await, ["home/actor takes part"]);
+    stage.publish(lamp(at(18, 2), "kitchen/hood", true)).await;
+    assert_eq!(
+        stage
+            .publish(motion(at(18, 3), "kitchen/motion", true))
+            .await,
+        [
+            "kitchen/lamp: Light { on: true }",
+            "18:03:00 kitchen: light on, somebody is there",
+        ]
+    );
+}
+
+// ===== on the stage: the actor, and a stand-in for the gateway =====
+
+/// Answers a `TakesPart` with the devices, and writes down all that the actor publishes.
+struct Gateway(Script);
+
+#[derive(Clone)]
+struct Script {
+    devices: Vec<DeviceKnown>,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Gateway {
+    fn write(&self, line: String) {
+        self.0.seen.lock().unwrap().push(line);
+    }
+}
+
+impl Actor for Gateway {
+    type Args = Script;
+    type Error = Infallible;
+    async fn start(script: Script, cx: &mut Context<Self>) -> Result<Self, Infallible> {
+        cx.subscribe::<TakesPart>();
+        cx.subscribe::<Command>();
+        cx.subscribe::<Decided>();
+        Ok(Gateway(script))
+    }
+}
+
+impl Handler<TakesPart> for Gateway {
+    async fn handle(
+        &mut self,
+        TakesPart(who): TakesPart,
+        cx: &mut Context<Self>,
+    ) -> Result<(), Infallible> {
+        self.write(format!("{} takes part", who.path()));
+        for device in &self.0.devices {
+            cx.publish(device.clone());
+        }
+        Ok(())
+    }
+}
+
+impl Handler<Command> for Gateway {
+    async fn handle(&mut self, command: Command, _: &mut Context<Self>) -> Result<(), Infallible> {
+        self.write(format!("{}: {:?}", command.device, command.order));
+        Ok(())
+    }
+}
+
+impl Handler<Decided> for Gateway {
+    async fn handle(&mut self, decided: Decided, _: &mut Context<Self>) -> Result<(), Infallible> {
+        self.write(format!("{} {}", decided.at, decided.what));
+        Ok(())
+    }
+}
+
+impl Handler<Checkpoint> for Gateway {
+    async fn handle(&mut self, _: Checkpoint, _: &mut Context<Self>) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// Ends a life of the actor by a panic, which nothing that it really handles does.
+struct Crash;
+impl Message for Crash {
+    type Reply = ();
+}
+
+impl Handler<Crash> for Lights {
+    async fn handle(&mut self, _: Crash, _: &mut Context<Self>) -> Result<(), Infallible> {
+        panic!("a crash in a test");
+    }
+}
+
+struct Stage {
+    system: System,
+    actor: ActorRef<Lights>,
+    gateway: ActorRef<Gateway>,
+    seen: Arc<Mutex<Vec<String>>>,
+}
+
+impl Stage {
+    async fn open(settings: Settings, devices: Vec<DeviceKnown>) -> Self {
+        let seen = Arc::<Mutex<Vec<String>>>::default();
+        let script = Script {
+            devices,
+            seen: Arc::clone(&seen),
+        };
+        let tree = Supervisor::one_for_one("home")
+            .child(Gateway::spec("gateway", script))
+            .child(Lights::spec("actor", settings));
+        let builder = System::builder().seed(1).in_current_runtime();
+        let system = builder.start(tree).await.unwrap();
+        let stage = Stage {
+            actor: system.find("home/actor").unwrap(),
+            gateway: system.find("home/gateway").unwrap(),
+            system,
+            seen,
+        };
+        stage.rest().await;
+        stage
+    }
+
+    /// Returns when the actor and the gateway have handled all, and what the gateway wrote.
+    async fn rest(&self) -> Vec<String> {
+        // What the actor does to the gateway may come back to it.
+        for _ in 0..2 {
+            self.actor.ask(Checkpoint).await.unwrap();
+            self.gateway.ask(Checkpoint).await.unwrap();
+        }
+        std::mem::take(&mut *self.seen.lock().unwrap())
+    }
+
+    async fn publish<E: Event>(&self, event: E) -> Vec<String> {
+        self.system.publish(event);
+        self.rest().await
+    }
+}

@@ -1,0 +1,264 @@
+//! A smart home on Greenroom, from the devices to the last decision.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod home;
+mod rooms;
+mod view;
+
+use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use greenroom::{ActorRef, StartError, System};
+use greenroom_telemetry::{Address, Telemetry};
+use home_gateway::{Count, Counts, DeviceGateway};
+use home_keeper::{HouseKeeper, Summarise, Summary};
+use home_protocol::Settle;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Args, Devices};
+use crate::home::{FIELD, GATEWAY, KEEPER, ROOMS, SOURCE, TELEMETRY};
+use crate::rooms::{Look, Picture, Rooms};
+use crate::view::{Scene, Screen, plain_line};
+
+/// How often the live view is drawn.
+const FRAME: Duration = Duration::from_millis(200);
+
+/// How often a plain line is printed where there is no terminal.
+const LINE: Duration = Duration::from_secs(3);
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if args.tree {
+        print!("{}", home::tree(&args));
+        return ExitCode::SUCCESS;
+    }
+    let screen = (!args.plain && std::io::stdout().is_terminal())
+        .then(Screen::open)
+        .and_then(Result::ok);
+    log_to(screen.is_some());
+    match greenroom::block_on(live(&args, screen)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("smart-home: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Sends logs to standard error, warnings and above unless `RUST_LOG` says otherwise; nowhere while a view has the screen.
+fn log_to(view: bool) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter);
+    if view {
+        logs.with_writer(std::io::sink).init();
+    } else {
+        logs.with_writer(std::io::stderr).init();
+    }
+}
+
+/// Runs the home until it ends; returns whether all went as it should.
+async fn live(args: &Args, mut screen: Option<Screen>) -> Result<bool, Box<dyn std::error::Error>> {
+    let begun = Instant::now();
+    let system = System::builder()
+        .seed(args.seed)
+        .start(home::tree(args))
+        .await
+        .map_err(plainly)?;
+    let eyes = Eyes::open(&system).await?;
+    if screen.is_none() {
+        println!(
+            "The home is open: http://{}/metrics, stop it with Ctrl-C.",
+            eyes.metrics
+        );
+    }
+    let asked_to_stop = system.stop_signal();
+    tokio::pin!(asked_to_stop);
+    let deadline = args.duration.map(|duration| begun + duration);
+    let mut last_line = Instant::now();
+    loop {
+        // The source stops itself at its end.
+        if eyes.source_is_gone() || system.ready().is_err_and(|_| eyes.is_over()) {
+            break;
+        }
+        // A simulated home keeps to its own time, of which the duration is a measure.
+        let timed = args.devices != Devices::Simulate || args.home_ms().is_none();
+        if timed && deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            break;
+        }
+        let scene = eyes.scene(args).await;
+        match &mut screen {
+            Some(screen) => screen.draw(&scene)?,
+            None if last_line.elapsed() >= LINE => {
+                last_line = Instant::now();
+                println!("{}", plain_line(&scene));
+                std::io::stdout().flush()?;
+            }
+            None => {}
+        }
+        let wait = if screen.is_some() { FRAME } else { FRAME / 4 };
+        tokio::select! {
+            _ = &mut asked_to_stop => break,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+    let last = eyes.last_look().await;
+    drop(screen);
+    system.stop().await;
+    let escalated = system.stopped().await.err();
+    let balanced = system.ledger().is_balanced();
+    print_summary(args, &system, &last, begun.elapsed());
+    if let Some(escalated) = &escalated {
+        eprintln!("smart-home: {escalated}");
+    }
+    Ok(balanced && escalated.is_none())
+}
+
+/// Says why the home did not start without the words of the runtime around it.
+fn plainly(error: StartError) -> Box<dyn std::error::Error> {
+    match error {
+        StartError::ChildFailed(failure) => failure.text().to_owned().into(),
+        other => other.into(),
+    }
+}
+
+/// What looks at the home while it runs.
+struct Eyes {
+    system: System,
+    gateway: ActorRef<DeviceGateway>,
+    keeper: ActorRef<HouseKeeper>,
+    rooms: ActorRef<Rooms>,
+    metrics: SocketAddr,
+}
+
+/// The home at its end.
+struct Last {
+    counts: Option<Counts>,
+    summary: Option<Summary>,
+    restarts: Vec<(String, u64)>,
+    picture: Picture,
+}
+
+impl Eyes {
+    async fn open(system: &System) -> Result<Self, Box<dyn std::error::Error>> {
+        let metrics = system.find::<Telemetry>(TELEMETRY)?.ask(Address).await?;
+        Ok(Eyes {
+            gateway: system.find(GATEWAY)?,
+            keeper: system.find(KEEPER)?,
+            rooms: system.find(ROOMS)?,
+            system: system.clone(),
+            metrics,
+        })
+    }
+
+    fn source_is_gone(&self) -> bool {
+        let source = format!("{FIELD}/{SOURCE}");
+        !self
+            .system
+            .snapshot()
+            .iter()
+            .any(|info| info.path.as_str() == source)
+    }
+
+    fn is_over(&self) -> bool {
+        self.system.snapshot().is_empty()
+    }
+
+    async fn scene(&self, args: &Args) -> Scene {
+        // An actor that is busy or down is no reason to show nothing.
+        let picture = self.rooms.ask(Look).within(FRAME).await.unwrap_or_default();
+        let summary = self
+            .keeper
+            .ask(Summarise)
+            .within(FRAME)
+            .await
+            .unwrap_or_default();
+        let letters = self.system.dead_letters();
+        Scene {
+            clock: picture.at,
+            speed: args.speed.0,
+            picture,
+            actors: self.system.snapshot().iter().map(Into::into).collect(),
+            latest: summary
+                .latest
+                .iter()
+                .map(|d| format!("{} {}", d.at, d.what))
+                .collect(),
+            decisions: summary.total,
+            ledger: self.system.ledger().into(),
+            dead_letter_count: letters.last().map_or(0, |last| last.number + 1),
+            dead_letters: letters.iter().rev().map(ToString::to_string).collect(),
+            metrics: Some(self.metrics),
+        }
+    }
+
+    /// Ends the traffic, lets the home come to rest, and asks what there is to say about it.
+    async fn last_look(&self) -> Last {
+        let restarts = self
+            .system
+            .snapshot()
+            .iter()
+            .filter(|i| i.restarts > 0)
+            .map(|i| (i.path.to_string(), i.restarts))
+            .collect();
+        if let Ok(field) = self.system.supervisor(FIELD) {
+            field.stop_child(SOURCE).await;
+        }
+        // Where one of them is gone, the summary says less; it never waits for long.
+        let _ = self.gateway.ask(Settle).await;
+        let _ = self.gateway.ask(Settle).await;
+        Last {
+            counts: self.gateway.ask(Count).await.ok(),
+            summary: self.keeper.ask(Summarise).await.ok(),
+            restarts,
+            picture: self.rooms.ask(Look).await.unwrap_or_default(),
+        }
+    }
+}
+
+fn print_summary(args: &Args, system: &System, last: &Last, took: Duration) {
+    let seconds = took.as_secs_f64();
+    match &args.devices {
+        Devices::Simulate => println!(
+            "\nThe simulated home (seed {}) ran for {seconds:.1} s, until {} of its time.",
+            args.seed, last.picture.at
+        ),
+        Devices::Recorded(origin) => println!(
+            "\nThe home replayed {origin} in {seconds:.1} s, until {} of its time.",
+            last.picture.at
+        ),
+    }
+    if let Some(summary) = &last.summary {
+        println!("\ndecisions");
+        for line in summary.to_string().lines() {
+            println!("  {line}");
+        }
+    }
+    if let Some(counts) = &last.counts {
+        println!("\ntraffic\n  {counts}");
+    }
+    println!("\nrestarts");
+    for (path, restarts) in &last.restarts {
+        println!("  {path}  {restarts}");
+    }
+    if last.restarts.is_empty() {
+        println!("  none");
+    }
+    let letters = system.dead_letters();
+    println!(
+        "\ndead letters\n  {}",
+        letters.last().map_or(0, |letter| letter.number + 1)
+    );
+    for letter in letters.iter().rev().take(3).rev() {
+        println!(
+            "  {}",
+            letter.to_string().chars().take(140).collect::<String>()
+        );
+    }
+    println!("\nmessages\n  {}", system.ledger());
+}
