@@ -152,9 +152,9 @@ impl Handler<DeviceKnown> for DoorAlarm {
     async fn handle(
         &mut self,
         known: DeviceKnown,
-        cx: &mut Context<Self>,
+        _: &mut Context<Self>,
     ) -> Result<(), Infallible> {
-        carry_out(known.at, self.rules.device_known(&known), cx);
+        self.rules.device_known(&known);
         Ok(())
     }
 }
@@ -299,18 +299,14 @@ impl Rules {
         decisions
     }
 
-    fn device_known(&mut self, known: &DeviceKnown) -> Vec<Decision> {
+    /// Learns of a device, for the next event: its time is when the gateway learnt of it, maybe long ago.
+    fn device_known(&mut self, known: &DeviceKnown) {
         // The gateway tells again and again; what a siren was told stays.
         if known.skills.contains(&Skill::Siren) {
             self.sirens.entry(known.device.clone()).or_default();
         } else {
             self.sirens.remove(&known.device);
         }
-        let mut decisions = self.minute_passed(known.at);
-        if self.alarm.is_some() {
-            decisions.extend(self.order(true));
-        }
-        decisions
     }
 
     /// Begins an alarm, or begins its minutes anew.
@@ -319,12 +315,13 @@ impl Rules {
         self.order(true)
     }
 
-    /// Ends the alarm when its minutes are over.
+    /// Ends the alarm when its minutes are over; until then a siren that is new joins in.
     fn minute_passed(&mut self, at: At) -> Vec<Decision> {
         let limit_ms = u64::from(self.settings.siren_minutes) * 60_000;
-        let is_over = |since: At| ms_apart(at, since) >= limit_ms;
-        if !self.alarm.is_some_and(is_over) {
-            return Vec::new();
+        match self.alarm {
+            None => return Vec::new(),
+            Some(since) if ms_apart(at, since) < limit_ms => return self.order(true),
+            Some(_) => {}
         }
         self.alarm = None;
         let mut decisions = self.order(false);

@@ -195,10 +195,10 @@ async fn the_summary_counts_by_actor_and_keeps_the_latest() {
     assert_eq!(summary.latest.last().map(|d| d.at), Some(at(11)));
     let table = summary.to_string();
     let expect = "\
-home/lights                     60
-home/thermostat                  1
-total                           61
-commands                         1
+home/lights                    60
+home/thermostat                 1
+total                          61
+commands                        1
 digest           ";
     assert_eq!(table.get(..expect.len()), Some(expect), "{table}");
 }

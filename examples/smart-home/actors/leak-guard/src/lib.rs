@@ -99,9 +99,9 @@ impl Handler<DeviceKnown> for LeakGuard {
     async fn handle(
         &mut self,
         known: DeviceKnown,
-        cx: &mut Context<Self>,
+        _: &mut Context<Self>,
     ) -> Result<(), Infallible> {
-        carry_out(known.at, self.rules.device_known(&known), cx);
+        self.rules.device_known(&known);
         Ok(())
     }
 }
@@ -218,14 +218,14 @@ impl Rules {
         self.minute_passed(reported.at)
     }
 
-    fn device_known(&mut self, known: &DeviceKnown) -> Vec<Decision> {
+    /// Learns of a device, for the next event: its time is when the gateway learnt of it, maybe long ago.
+    fn device_known(&mut self, known: &DeviceKnown) {
         // The gateway tells again and again; what is known of a valve stays.
         if known.skills.contains(&Skill::Water) {
             self.valves.entry(known.device.clone()).or_default();
         } else {
             self.valves.remove(&known.device);
         }
-        self.minute_passed(known.at)
     }
 
     fn minute_passed(&mut self, at: At) -> Vec<Decision> {

@@ -13,7 +13,7 @@ fn kitchen() -> Rules {
 
 fn room(settings: Settings) -> Rules {
     let mut rules = Rules::new(settings);
-    assert_eq!(rules.device_known(&known(LAMP, &[Skill::Light])), []);
+    rules.device_known(&known(LAMP, &[Skill::Light]));
     assert_eq!(rules.lamp_reported(&lamp(at(0, 0), LAMP, false)), []);
     assert_eq!(
         rules.illuminance_read(&lux(at(18, 0), "garden/sky", 20.0)),
@@ -256,16 +256,13 @@ fn a_sensor_that_fell_silent_does_not_hold_the_light() {
 fn a_lamp_that_is_told_of_again_stays_as_it_is_and_a_new_one_is_lit() {
     let mut rules = kitchen();
     rules.motion_seen(&motion(at(18, 1), "kitchen/motion", true));
-    let mut again = known(LAMP, &[Skill::Light]);
-    again.at = at(18, 2);
-    assert_eq!(rules.device_known(&again), []);
-    again.device = DeviceName::new("kitchen/hood");
-    assert_eq!(
-        rules.device_known(&again).first(),
-        Some(&light("kitchen/hood", true))
-    );
-    again.device = DeviceName::new("bedroom/lamp");
-    assert_eq!(rules.device_known(&again), []);
+    rules.device_known(&known(LAMP, &[Skill::Light]));
+    assert_eq!(rules.decide(at(18, 2)), []);
+    rules.device_known(&known("bedroom/lamp", &[Skill::Light]));
+    assert_eq!(rules.decide(at(18, 3)), []);
+    rules.device_known(&known("kitchen/hood", &[Skill::Light]));
+    let got = rules.decide(at(18, 4));
+    assert_eq!(got.first(), Some(&light("kitchen/hood", true)));
 }
 
 #[test]

@@ -170,9 +170,9 @@ impl Handler<DeviceKnown> for Thermostat {
     async fn handle(
         &mut self,
         known: DeviceKnown,
-        cx: &mut Context<Self>,
+        _: &mut Context<Self>,
     ) -> Result<(), Infallible> {
-        carry_out(known.at, self.rules.device_known(&known), cx);
+        self.rules.device_known(&known);
         Ok(())
     }
 }
@@ -309,9 +309,10 @@ impl Rules {
         self.decide(changed.at)
     }
 
-    fn device_known(&mut self, known: &DeviceKnown) -> Vec<Decision> {
+    /// Learns of a device, for the next event: its time is when the gateway learnt of it, maybe long ago.
+    fn device_known(&mut self, known: &DeviceKnown) {
         if !self.is_here(&known.device) {
-            return Vec::new();
+            return;
         }
         // The gateway tells again and again; what a device was told stays.
         if known.skills.contains(&Skill::Heat) {
@@ -324,7 +325,6 @@ impl Rules {
         } else {
             self.coolers.remove(&known.device);
         }
-        self.decide(known.at)
     }
 
     /// Looks at all that is known and returns what has to change.

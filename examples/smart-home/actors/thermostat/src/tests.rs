@@ -8,7 +8,7 @@ const RADIATOR: &str = "kitchen/radiator";
 
 fn kitchen() -> Rules {
     let mut rules = Rules::new(Settings::room("kitchen"));
-    assert_eq!(rules.device_known(&known(RADIATOR, &[Skill::Heat])), []);
+    rules.device_known(&known(RADIATOR, &[Skill::Heat]));
     rules
 }
 
@@ -220,6 +220,7 @@ fn a_room_that_is_silent_is_heated_to_a_safe_temperature_and_said_once() {
 #[test]
 fn a_room_that_never_said_anything_is_silent_from_the_first_minute() {
     let mut rules = kitchen();
+    assert_eq!(rules.decide(at(0, 0)), []);
     assert_eq!(rules.decide(at(1, 15)), []);
     assert_eq!(rules.decide(at(1, 16)).first(), Some(&heat(RADIATOR, 17.0)));
 }
@@ -317,15 +318,11 @@ fn it_never_heats_and_cools_together() {
 fn a_device_that_is_told_of_again_is_not_ordered_again_and_a_new_one_is() {
     let mut rules = kitchen();
     rules.temperature_read(&read(at(12, 0), "kitchen/climate", 19.0));
-    assert_eq!(rules.device_known(&known(RADIATOR, &[Skill::Heat])), []);
-    assert_eq!(
-        rules.device_known(&known("kitchen/heater", &[Skill::Heat])),
-        [heat("kitchen/heater", 21.0)]
-    );
-    assert_eq!(
-        rules.device_known(&known("bedroom/heater", &[Skill::Heat])),
-        []
-    );
+    rules.device_known(&known(RADIATOR, &[Skill::Heat]));
+    assert_eq!(rules.decide(at(12, 1)), []);
+    rules.device_known(&known("kitchen/heater", &[Skill::Heat]));
+    rules.device_known(&known("bedroom/heater", &[Skill::Heat]));
+    assert_eq!(rules.decide(at(12, 2)), [heat("kitchen/heater", 21.0)]);
 }
 
 #[test]
