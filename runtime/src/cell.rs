@@ -15,8 +15,8 @@ use tokio::time::{Instant, Sleep};
 
 use crate::actor_ref::{ActorRef, Offered, Receive};
 use crate::dead_letter::DeadLetterReason;
-use crate::envelope::{Envelope, Parcel};
-use crate::failure::{Cause, During, Failure, FailureKind, ShortType, catch, guarded};
+use crate::envelope::{Envelope, Handled, Parcel};
+use crate::failure::{Cause, During, Failure, FailureKind, ShortType, catch, guarded, text_of};
 use crate::mailbox::{Admission, Control, GivenUp, Mailbox, Next, Ticket, WhenFull};
 use crate::metrics::{Group, RestartReason};
 use crate::registry::AnyTopic;
@@ -31,7 +31,7 @@ pub(crate) struct ActorCell<A: Actor> {
     pub(crate) path: Path,
     pub(crate) mailbox: Mailbox<A>,
     pub(crate) system: Arc<Shared>,
-    group: Arc<Group>,
+    pub(crate) group: Arc<Group>,
     args: A::Args,
     stop_within: Duration,
     state: StateCell,
@@ -166,24 +166,20 @@ async fn lead<A: Actor>(cell: &Arc<ActorCell<A>>, incarnation: u64, boss: &Boss)
         cell.group
             .wait
             .record(begun.saturating_duration_since(queued.since));
-        let outcome = catch(queued.envelope.deliver(&mut actor, &mut cx)).await;
-        cell.group.handle.record(begun.elapsed());
-        let cause = match outcome {
-            Ok(Ok(())) => {
-                if !cell.mailbox.finish(incarnation, true) {
+        cx.begin(begun);
+        let cause = match catch(queued.envelope.deliver(&mut actor, &mut cx)).await {
+            Ok(Handled::Well) if cx.stop_requested() => break Ended::normal(),
+            Ok(Handled::Well) => continue,
+            Ok(Handled::CutOff) => return None,
+            Ok(Handled::Failed(error)) => Cause::Error(text_of(&error)),
+            Err(panic) => {
+                cx.finish(false);
+                if !cell.mailbox.is_read_by(incarnation) {
                     return None;
                 }
-                if cx.stop_requested() {
-                    break Ended::normal();
-                }
-                continue;
+                Cause::Panic(panic)
             }
-            Ok(Err(error)) => Cause::Error(text_of(&error)),
-            Err(panic) => Cause::Panic(panic),
         };
-        if !cell.mailbox.finish(incarnation, false) {
-            return None;
-        }
         let failure = cell.fail(incarnation, During::Message(message), cause);
         cell.dead_letter(
             incarnation,
@@ -210,11 +206,6 @@ async fn lead<A: Actor>(cell: &Arc<ActorCell<A>>, incarnation: u64, boss: &Boss)
     }
     tracing::debug!(actor = %cell.path, incarnation, exit = ?ended.exit, "Actor ended.");
     Some(ended)
-}
-
-/// Shows an author's error; what panics in its `Display` is no reason to lose the failure.
-fn text_of(error: &impl fmt::Display) -> String {
-    guarded(|| format!("{error:#}")).unwrap_or_else(|_| "its error panicked when shown".to_owned())
 }
 
 /// Tells the supervisor that a life ended, also when its task is cut short.
@@ -326,7 +317,7 @@ impl<A: Actor> Role for ActorCell<A> {
 
     fn retire(&self) {
         self.mailbox.close();
-        let incarnation = self.mailbox.reading().incarnation;
+        let incarnation = self.mailbox.reading(false).incarnation;
         for mut queued in self.mailbox.clear() {
             queued.envelope.abandon();
             let message = queued.envelope.message_type();
@@ -357,8 +348,8 @@ impl<A: Actor> Role for ActorCell<A> {
         self.group.count_restart(reason);
     }
 
-    fn seen(&self) -> Seen {
-        let reading = self.mailbox.reading();
+    fn seen(&self, scrape: bool) -> Seen {
+        let reading = self.mailbox.reading(scrape);
         Seen {
             path: self.path.clone(),
             group: self.group.name.clone(),
@@ -368,10 +359,6 @@ impl<A: Actor> Role for ActorCell<A> {
             capacity: self.mailbox.capacity(),
             mailbox: Some(reading),
         }
-    }
-
-    fn reset_depth_max(&self) {
-        self.mailbox.reset_depth_max();
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
@@ -409,7 +396,7 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
         } else {
             DeadLetterReason::Full
         };
-        let incarnation = self.mailbox.reading().incarnation;
+        let incarnation = self.mailbox.reading(false).incarnation;
         self.dead_letter(
             incarnation,
             type_name::<M>(),

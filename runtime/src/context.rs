@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::actor_ref::{Entry, Receive, Refused};
 use crate::cell::ActorCell;
@@ -32,6 +32,8 @@ pub struct Context<A: Actor> {
     /// Ends the tasks when it is dropped.
     tasks: JoinSet<()>,
     stop: bool,
+    /// When the handler that runs was called.
+    begun: Option<Instant>,
 }
 
 impl<A: Actor> Context<A> {
@@ -41,6 +43,7 @@ impl<A: Actor> Context<A> {
             incarnation,
             tasks: JoinSet::new(),
             stop: false,
+            begun: None,
         }
     }
 
@@ -79,6 +82,20 @@ impl<A: Actor> Context<A> {
 
     pub(crate) fn stop_requested(&self) -> bool {
         self.stop
+    }
+
+    pub(crate) fn begin(&mut self, at: Instant) {
+        self.begun = Some(at);
+    }
+
+    /// Counts the message in hand; `false` if it is not this life's any more.
+    ///
+    /// Called a second time for one message, it does nothing and says so.
+    pub(crate) fn finish(&mut self, handled: bool) -> bool {
+        if let Some(begun) = self.begun.take() {
+            self.cell.group.handle.record(begun.elapsed());
+        }
+        self.cell.mailbox.finish(self.incarnation, handled)
     }
 
     // ===== events =====
@@ -162,7 +179,7 @@ impl<A: Actor> Context<A> {
     {
         let period = period.max(Duration::from_millis(1));
         self.spawn(move |post| async move {
-            let mut ticks = tokio::time::interval_at(tokio::time::Instant::now() + period, period);
+            let mut ticks = tokio::time::interval_at(Instant::now() + period, period);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;

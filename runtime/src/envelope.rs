@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::oneshot;
 
+use crate::failure::text_of;
 use crate::mailbox::Dropped;
 use crate::{Actor, Context, Handler, Message};
 
@@ -18,17 +19,28 @@ pub(crate) trait Envelope<A: Actor>: Send {
     /// Whether the message may still be handled by this life, or why not.
     fn check_tie(&self, incarnation: u64) -> Result<(), Dropped>;
 
-    /// Hands the message to its handler; the reply goes to whoever asked.
+    /// Hands the message to its handler, counts how that ended, and only then replies to whoever asked.
+    ///
+    /// So an asker that has its reply finds the message in the counts, and a life
+    /// that was cut off meanwhile does not reply at all.
     fn deliver<'a>(
         self: Box<Self>,
         actor: &'a mut A,
         cx: &'a mut Context<A>,
-    ) -> Pin<Box<dyn Future<Output = Result<(), A::Error>> + Send + 'a>>;
+    ) -> Pin<Box<dyn Future<Output = Handled<A::Error>> + Send + 'a>>;
 
     /// Tells whoever asked that the message will not be handled.
     fn abandon(&mut self);
 
     fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
+}
+
+/// How the handler of a message ended, if it did not panic.
+pub(crate) enum Handled<E> {
+    Well,
+    Failed(E),
+    /// The mailbox was taken from this life meanwhile; it has no say any more.
+    CutOff,
 }
 
 /// A message of a known type on its way.
@@ -93,20 +105,24 @@ impl<A: Handler<M>, M: Message> Envelope<A> for Parcel<M> {
         self: Box<Self>,
         actor: &'a mut A,
         cx: &'a mut Context<A>,
-    ) -> Pin<Box<dyn Future<Output = Result<(), A::Error>> + Send + 'a>> {
+    ) -> Pin<Box<dyn Future<Output = Handled<A::Error>> + Send + 'a>> {
         Box::pin(async move {
             let Parcel { message, reply, .. } = *self;
-            match (actor.handle(message, cx).await, reply) {
-                (Ok(_), None) => Ok(()),
+            let result = actor.handle(message, cx).await;
+            if !cx.finish(result.is_ok()) {
+                return Handled::CutOff;
+            }
+            // Where nobody listens any more, a late reply goes nowhere.
+            match (result, reply) {
+                (Ok(_), None) => Handled::Well,
                 (Ok(answer), Some(reply)) => {
-                    // Nobody listens any more when the asker gave up: a late reply goes nowhere.
                     let _ = reply.send(Ok(answer));
-                    Ok(())
+                    Handled::Well
                 }
-                (Err(error), None) => Err(error),
+                (Err(error), None) => Handled::Failed(error),
                 (Err(error), Some(reply)) => {
-                    let _ = reply.send(Err(NoReply::Failed(format!("{error:#}"))));
-                    Err(error)
+                    let _ = reply.send(Err(NoReply::Failed(text_of(&error))));
+                    Handled::Failed(error)
                 }
             }
         })

@@ -278,6 +278,11 @@ pub(crate) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, Panic> {
     })
 }
 
+/// Shows an author's error; what panics in its `Display` is no reason to lose the failure.
+pub(crate) fn text_of(error: &impl fmt::Display) -> String {
+    guarded(|| format!("{error:#}")).unwrap_or_else(|_| "its error panicked when shown".to_owned())
+}
+
 fn payload_text(payload: &(dyn Any + Send)) -> String {
     if let Some(text) = payload.downcast_ref::<&str>() {
         (*text).to_owned()

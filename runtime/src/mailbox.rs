@@ -430,6 +430,11 @@ impl<A: Actor> Mailbox<A> {
         true
     }
 
+    /// Returns whether this life has not been cut off or followed by another.
+    pub(crate) fn is_read_by(&self, incarnation: u64) -> bool {
+        self.state.lock().reads(incarnation)
+    }
+
     /// Takes the mailbox away from a life that does not end; returns the message it was stuck in.
     pub(crate) fn cut_off(&self, incarnation: u64) -> Option<&'static str> {
         let mut state = self.state.lock();
@@ -477,10 +482,14 @@ impl<A: Actor> Mailbox<A> {
 
     // ===== observers =====
 
-    /// Reads the mailbox as it is now.
-    pub(crate) fn reading(&self) -> Reading {
+    /// Reads the mailbox as it is now; `scrape` lets the deepest level begin anew.
+    pub(crate) fn reading(&self, scrape: bool) -> Reading {
         let now = Instant::now();
-        let state = self.state.lock();
+        let mut state = self.state.lock();
+        let depth_max = state.depth_max;
+        if scrape {
+            state.depth_max = state.queue.len();
+        }
         let oldest = match (state.in_flight, state.queue.front()) {
             (Some(message), _) => Some(message.queued),
             (None, Some(queued)) => Some(queued.since),
@@ -488,7 +497,7 @@ impl<A: Actor> Mailbox<A> {
         };
         Reading {
             depth: state.queue.len(),
-            depth_max: state.depth_max,
+            depth_max,
             waiting: state.waiting.len(),
             in_flight: state.in_flight.map(|m| m.message),
             oldest_age: oldest.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
@@ -500,12 +509,6 @@ impl<A: Actor> Mailbox<A> {
     /// Returns the number of queued messages.
     pub(crate) fn depth(&self) -> usize {
         self.state.lock().queue.len()
-    }
-
-    /// Forgets the deepest level seen, so that the next scrape sees the next one.
-    pub(crate) fn reset_depth_max(&self) {
-        let mut state = self.state.lock();
-        state.depth_max = state.queue.len();
     }
 }
 

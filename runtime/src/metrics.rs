@@ -469,7 +469,7 @@ impl Meters {
         }
         let (mut queued, mut waiting, mut in_flight) = (0, 0, 0);
         registry.for_each(|role| {
-            if let Some(reading) = role.seen().mailbox {
+            if let Some(reading) = role.seen(false).mailbox {
                 tally.add(&reading.tally);
                 queued += reading.depth as u64;
                 waiting += reading.waiting as u64;
@@ -504,11 +504,10 @@ impl Meters {
                 );
             }
             registry.for_each(|role| {
-                let seen = role.seen();
+                let seen = role.seen(true);
                 if let Some(sum) = sums.get_mut(&seen.group) {
                     sum.add(&seen);
                 }
-                role.reset_depth_max();
             });
             drop(guards);
             for group in &groups {
@@ -674,7 +673,7 @@ impl Families {
 }
 
 /// The group of all supervisors, which have no mailbox for user messages.
-pub(crate) const SUPERVISORS: &str = "supervisor";
+pub(crate) const SUPERVISORS: &str = "_supervisor";
 
 /// Where all messages of a system went: the law of conservation.
 ///

@@ -22,6 +22,22 @@ impl Path {
         Path(Arc::from(format!("{}/{name}", self.0)))
     }
 
+    /// Reads a path from text; `None` if a part of it cannot be a name.
+    ///
+    /// ```
+    /// use greenroom::Path;
+    ///
+    /// let path = Path::parse("home/kitchen/lights").expect("three names");
+    /// assert_eq!(path.name(), "lights");
+    /// assert!(Path::parse("home//lights").is_none());
+    /// ```
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        text.split('/')
+            .all(is_valid_name)
+            .then(|| Path(Arc::from(text)))
+    }
+
     /// Returns the path as text, without a leading slash.
     #[must_use]
     pub fn as_str(&self) -> &str {

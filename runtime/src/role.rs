@@ -33,8 +33,8 @@ pub(crate) trait Role: Send + Sync + 'static {
     /// How long a life may take to stop; `None` for a supervisor, whose children have deadlines of their own.
     fn stop_within(&self) -> Option<Duration>;
     fn mark_restarting(&self, reason: RestartReason);
-    fn seen(&self) -> Seen;
-    fn reset_depth_max(&self);
+    /// Shows the role as it is now; a scrape lets the deepest level of its mailbox begin anew.
+    fn seen(&self, scrape: bool) -> Seen;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 

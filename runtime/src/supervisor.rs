@@ -172,7 +172,7 @@ impl Role for SupervisorCell {
         self.group.count_restart(reason);
     }
 
-    fn seen(&self) -> Seen {
+    fn seen(&self, _: bool) -> Seen {
         Seen {
             path: self.path.clone(),
             group: self.group.name.clone(),
@@ -183,8 +183,6 @@ impl Role for SupervisorCell {
             mailbox: None,
         }
     }
-
-    fn reset_depth_max(&self) {}
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self

@@ -308,7 +308,7 @@ impl System {
         let mut infos: Vec<ActorInfo> = Vec::new();
         self.shared
             .registry
-            .for_each(|role| infos.push(role.seen().into()));
+            .for_each(|role| infos.push(role.seen(false).into()));
         infos.sort_by(|a, b| a.path.cmp(&b.path));
         infos
     }

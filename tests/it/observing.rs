@@ -61,7 +61,7 @@ async fn every_count_of_a_mailbox_is_in_the_metrics() {
         number(
             &stuck,
             Metric::Actors,
-            &[("group", "supervisor"), ("state", "running")]
+            &[("group", "_supervisor"), ("state", "running")]
         ),
         1.0
     );

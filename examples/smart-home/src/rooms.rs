@@ -2,7 +2,7 @@
 //!
 //! - **What it is:** the memory behind the live view; it decides nothing.
 //! - **Handles:** [`Look`], answered with a [`Picture`].
-//! - **Subscribes to:** [`TemperatureRead`], [`HumidityRead`], [`MotionSeen`], [`OpeningChanged`], [`LampReported`],
+//! - **Subscribes to:** [`TemperatureRead`], [`HumidityRead`], [`MotionSeen`], [`OpeningReported`], [`LampReported`],
 //!   [`LeakSeen`], [`MinutePassed`].
 //! - **Publishes:** nothing.
 //! - **Crashes when:** never. A new life knows nothing until the devices report again.
@@ -12,8 +12,8 @@ use std::convert::Infallible;
 
 use greenroom::prelude::*;
 use home_protocol::{
-    At, DeviceName, HumidityRead, LampReported, LeakSeen, MinutePassed, MotionSeen, OpeningChanged,
-    TemperatureRead,
+    At, DeviceName, HumidityRead, LampReported, LeakSeen, MinutePassed, MotionSeen,
+    OpeningReported, TemperatureRead,
 };
 
 /// How many rooms are kept, and how many devices of each; further ones are not shown.
@@ -96,7 +96,7 @@ impl Actor for Rooms {
         cx.subscribe::<TemperatureRead>();
         cx.subscribe::<HumidityRead>();
         cx.subscribe::<MotionSeen>();
-        cx.subscribe::<OpeningChanged>();
+        cx.subscribe::<OpeningReported>();
         cx.subscribe::<LampReported>();
         cx.subscribe::<LeakSeen>();
         cx.subscribe::<MinutePassed>();
@@ -155,10 +155,10 @@ impl Handler<MotionSeen> for Rooms {
     }
 }
 
-impl Handler<OpeningChanged> for Rooms {
+impl Handler<OpeningReported> for Rooms {
     async fn handle(
         &mut self,
-        changed: OpeningChanged,
+        changed: OpeningReported,
         _: &mut Context<Self>,
     ) -> Result<(), Infallible> {
         self.note(changed.at, &changed.device, |d| d.open = changed.open);
@@ -233,8 +233,8 @@ mod tests {
         }
     }
 
-    fn opening(device: &str, open: bool) -> OpeningChanged {
-        OpeningChanged {
+    fn opening(device: &str, open: bool) -> OpeningReported {
+        OpeningReported {
             at: At(0),
             device: DeviceName::new(device),
             open,

@@ -117,13 +117,13 @@ reports! {
         /// Whether somebody is there.
         occupied: bool,
     }
-    /// A door, window or gate reported.
-    OpeningChanged {
+    /// A door, window or gate reported, also when nothing has changed.
+    OpeningReported {
         /// Whether it is open.
         open: bool,
     }
-    /// A lock reported.
-    LockChanged {
+    /// A lock reported, also when nothing has changed.
+    LockReported {
         /// Whether it is locked.
         locked: bool,
     }
@@ -254,6 +254,28 @@ pub struct Decided {
 impl Event for Decided {}
 
 pub use greenroom::Path;
+
+/// What comes out of an automation's mind: decisions as values, to be tested without an actor.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// A device should do something.
+    Order(DeviceName, Order),
+    /// A person should read something.
+    Say(String),
+}
+
+/// Publishes what an automation decided at `at`: orders as [`Command`], words as [`Decided`].
+pub fn carry_out<A: Actor>(at: At, decisions: Vec<Decision>, cx: &Context<A>) {
+    for decision in decisions {
+        match decision {
+            Decision::Order(device, order) => cx.publish(Command { at, device, order }),
+            Decision::Say(what) => {
+                let by = cx.path().clone();
+                cx.publish(Decided { at, by, what })
+            }
+        };
+    }
+}
 
 /// One line of recorded MQTT traffic, as it was read: `{"ts", "topic", "payload"}`.
 #[derive(Clone, Debug, PartialEq, Eq)]

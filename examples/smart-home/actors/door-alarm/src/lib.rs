@@ -2,7 +2,7 @@
 //!
 //! - **Is:** one actor, [`DoorAlarm`], for the whole home; it sounds all sirens.
 //! - **Handles:** [`Checkpoint`].
-//! - **Subscribes to:** [`OpeningChanged`], [`LockChanged`], [`SmokeSeen`],
+//! - **Subscribes to:** [`OpeningReported`], [`LockReported`], [`SmokeSeen`],
 //!   [`CameraSaw`], [`DeviceKnown`], [`MinutePassed`], [`RollCall`].
 //! - **Publishes:** [`Command`] with [`Order::Siren`], [`Decided`], [`TakesPart`].
 //! - **Crashes when:** never. If it is made to, the next life knows nothing: it
@@ -34,8 +34,8 @@ use std::convert::Infallible;
 
 use greenroom::prelude::*;
 use home_protocol::{
-    At, CameraSaw, Checkpoint, Command, Decided, DeviceKnown, DeviceName, LockChanged,
-    MinutePassed, OpeningChanged, Order, RollCall, Skill, SmokeSeen, TakesPart,
+    At, CameraSaw, Checkpoint, Decision, DeviceKnown, DeviceName, LockReported, MinutePassed,
+    OpeningReported, Order, RollCall, Skill, SmokeSeen, TakesPart, carry_out,
 };
 
 #[cfg(test)]
@@ -98,8 +98,8 @@ impl Actor for DoorAlarm {
     type Error = Infallible;
 
     async fn start(settings: Settings, cx: &mut Context<Self>) -> Result<Self, Infallible> {
-        cx.subscribe::<OpeningChanged>();
-        cx.subscribe::<LockChanged>();
+        cx.subscribe::<OpeningReported>();
+        cx.subscribe::<LockReported>();
         cx.subscribe::<SmokeSeen>();
         cx.subscribe::<CameraSaw>();
         cx.subscribe::<DeviceKnown>();
@@ -112,10 +112,10 @@ impl Actor for DoorAlarm {
     }
 }
 
-impl Handler<OpeningChanged> for DoorAlarm {
+impl Handler<OpeningReported> for DoorAlarm {
     async fn handle(
         &mut self,
-        changed: OpeningChanged,
+        changed: OpeningReported,
         cx: &mut Context<Self>,
     ) -> Result<(), Infallible> {
         carry_out(changed.at, self.rules.opening_changed(&changed), cx);
@@ -123,10 +123,10 @@ impl Handler<OpeningChanged> for DoorAlarm {
     }
 }
 
-impl Handler<LockChanged> for DoorAlarm {
+impl Handler<LockReported> for DoorAlarm {
     async fn handle(
         &mut self,
-        changed: LockChanged,
+        changed: LockReported,
         cx: &mut Context<Self>,
     ) -> Result<(), Infallible> {
         carry_out(changed.at, self.rules.lock_changed(&changed), cx);
@@ -183,25 +183,6 @@ impl Handler<Checkpoint> for DoorAlarm {
     }
 }
 
-fn carry_out(at: At, decisions: Vec<Decision>, cx: &Context<DoorAlarm>) {
-    for decision in decisions {
-        match decision {
-            Decision::Order(device, order) => cx.publish(Command { at, device, order }),
-            Decision::Say(what) => {
-                let by = cx.path().clone();
-                cx.publish(Decided { at, by, what })
-            }
-        };
-    }
-}
-
-/// What comes out of an event.
-#[derive(Clone, Debug, PartialEq)]
-enum Decision {
-    Order(DeviceName, Order),
-    Say(String),
-}
-
 /// The alarm's mind: events in, decisions out.
 #[derive(Debug)]
 struct Rules {
@@ -234,8 +215,8 @@ impl Rules {
         }
     }
 
-    fn opening_changed(&mut self, changed: &OpeningChanged) -> Vec<Decision> {
-        let OpeningChanged { at, device, open } = changed;
+    fn opening_changed(&mut self, changed: &OpeningReported) -> Vec<Decision> {
+        let OpeningReported { at, device, open } = changed;
         let mut decisions = self.minute_passed(*at);
         let was_open = self.openings.insert(device.clone(), *open);
         if !open || was_open == Some(true) || !self.settings.is_armed(*at) {
@@ -258,8 +239,8 @@ impl Rules {
         decisions
     }
 
-    fn lock_changed(&mut self, changed: &LockChanged) -> Vec<Decision> {
-        let LockChanged { at, device, locked } = changed;
+    fn lock_changed(&mut self, changed: &LockReported) -> Vec<Decision> {
+        let LockReported { at, device, locked } = changed;
         // A lock says over and over that it is unlocked; only the turn of the key counts.
         let was_locked = self.locks.insert(device.clone(), *locked);
         if !locked && was_locked != Some(false) {

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use home_protocol::{Command, Decided};
+
 use super::*;
 
 const DOOR: &str = "hallway/front door";
@@ -32,16 +34,16 @@ fn known(device: &str, skills: &[Skill]) -> DeviceKnown {
     }
 }
 
-fn opening(at: At, device: &str, open: bool) -> OpeningChanged {
-    OpeningChanged {
+fn opening(at: At, device: &str, open: bool) -> OpeningReported {
+    OpeningReported {
         at,
         device: DeviceName::new(device),
         open,
     }
 }
 
-fn lock(at: At, locked: bool) -> LockChanged {
-    LockChanged {
+fn lock(at: At, locked: bool) -> LockReported {
+    LockReported {
         at,
         device: DeviceName::new("hallway/lock"),
         locked,

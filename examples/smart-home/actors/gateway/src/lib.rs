@@ -28,8 +28,8 @@ use greenroom::{AskError, StartChildError};
 use home_devices::Device;
 use home_protocol::{
     At, BatteryRead, CameraSaw, Checkpoint, Command, DeviceCommand, DeviceKnown, DeviceName,
-    HumidityRead, IlluminanceRead, LampReported, LeakSeen, Line, LockChanged, MinutePassed,
-    MotionSeen, OpeningChanged, Path, PowerRead, RollCall, Settle, Skill, SmokeSeen, TakesPart,
+    HumidityRead, IlluminanceRead, LampReported, LeakSeen, Line, LockReported, MinutePassed,
+    MotionSeen, OpeningReported, Path, PowerRead, RollCall, Settle, Skill, SmokeSeen, TakesPart,
     TemperatureRead, ValveReported,
 };
 use serde_json::Value;
@@ -322,8 +322,8 @@ impl DeviceGateway {
                 )
                 .await
             }
-            Fact::Open(open) => self.publish(OpeningChanged { at, device, open }, cx).await,
-            Fact::Locked(locked) => self.publish(LockChanged { at, device, locked }, cx).await,
+            Fact::Open(open) => self.publish(OpeningReported { at, device, open }, cx).await,
+            Fact::Locked(locked) => self.publish(LockReported { at, device, locked }, cx).await,
             Fact::Wet(wet) => self.publish(LeakSeen { at, device, wet }, cx).await,
             Fact::Smoke(smoke) => self.publish(SmokeSeen { at, device, smoke }, cx).await,
             Fact::Battery(percent) => {

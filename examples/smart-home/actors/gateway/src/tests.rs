@@ -15,7 +15,7 @@ impl Actor for Listener {
     type Args = Heard;
     type Error = Infallible;
     async fn start(heard: Heard, cx: &mut Context<Self>) -> Result<Self, Infallible> {
-        cx.subscribe::<OpeningChanged>();
+        cx.subscribe::<OpeningReported>();
         cx.subscribe::<DeviceKnown>();
         cx.subscribe::<DeviceCommand>();
         cx.subscribe::<MinutePassed>();
@@ -38,7 +38,7 @@ macro_rules! hears {
 }
 
 hears! {
-    OpeningChanged => |e| format!("{} open: {}", e.device, e.open);
+    OpeningReported => |e| format!("{} open: {}", e.device, e.open);
     DeviceKnown => |e| format!("known {} {:?}", e.device, e.skills);
     DeviceCommand => |e| format!("{} {}", e.topic, e.payload);
     MinutePassed => |e| format!("minute {}", e.at);

@@ -28,8 +28,8 @@ use std::convert::Infallible;
 
 use greenroom::prelude::*;
 use home_protocol::{
-    At, Checkpoint, Command, Decided, DeviceKnown, DeviceName, LeakSeen, MinutePassed, Order,
-    RollCall, Skill, TakesPart, ValveReported,
+    At, Checkpoint, Decision, DeviceKnown, DeviceName, LeakSeen, MinutePassed, Order, RollCall,
+    Skill, TakesPart, ValveReported, carry_out,
 };
 
 #[cfg(test)]
@@ -128,25 +128,6 @@ impl Handler<Checkpoint> for LeakGuard {
     async fn handle(&mut self, _: Checkpoint, _: &mut Context<Self>) -> Result<(), Infallible> {
         Ok(())
     }
-}
-
-fn carry_out(at: At, decisions: Vec<Decision>, cx: &Context<LeakGuard>) {
-    for decision in decisions {
-        match decision {
-            Decision::Order(device, order) => cx.publish(Command { at, device, order }),
-            Decision::Say(what) => {
-                let by = cx.path().clone();
-                cx.publish(Decided { at, by, what })
-            }
-        };
-    }
-}
-
-/// What comes out of an event.
-#[derive(Clone, Debug, PartialEq)]
-enum Decision {
-    Order(DeviceName, Order),
-    Say(String),
 }
 
 /// What is known of one valve.

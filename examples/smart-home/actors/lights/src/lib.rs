@@ -36,8 +36,8 @@ use std::convert::Infallible;
 
 use greenroom::prelude::*;
 use home_protocol::{
-    At, Checkpoint, Command, Decided, DeviceKnown, DeviceName, IlluminanceRead, LampReported,
-    MinutePassed, MotionSeen, Order, RollCall, Skill, TakesPart,
+    At, Checkpoint, Decision, DeviceKnown, DeviceName, IlluminanceRead, LampReported, MinutePassed,
+    MotionSeen, Order, RollCall, Skill, TakesPart, carry_out,
 };
 
 #[cfg(test)]
@@ -198,25 +198,6 @@ impl Handler<Checkpoint> for Lights {
     async fn handle(&mut self, _: Checkpoint, _: &mut Context<Self>) -> Result<(), Infallible> {
         Ok(())
     }
-}
-
-fn carry_out(at: At, decisions: Vec<Decision>, cx: &Context<Lights>) {
-    for decision in decisions {
-        match decision {
-            Decision::Order(device, order) => cx.publish(Command { at, device, order }),
-            Decision::Say(what) => {
-                let by = cx.path().clone();
-                cx.publish(Decided { at, by, what })
-            }
-        };
-    }
-}
-
-/// What comes out of an event.
-#[derive(Clone, Debug, PartialEq)]
-enum Decision {
-    Order(DeviceName, Order),
-    Say(String),
 }
 
 /// What is known of one lamp.

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use home_protocol::{Command, Decided};
+
 use super::*;
 
 const LAMP: &str = "kitchen/lamp";

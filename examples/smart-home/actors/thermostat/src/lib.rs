@@ -3,7 +3,7 @@
 //! - **Is:** one actor, [`Thermostat`], for each room; it heats with all devices
 //!   of the room that can heat and cools with those that can cool.
 //! - **Handles:** [`Checkpoint`].
-//! - **Subscribes to:** [`TemperatureRead`], [`OpeningChanged`] and
+//! - **Subscribes to:** [`TemperatureRead`], [`OpeningReported`] and
 //!   [`DeviceKnown`], of which it looks at its own room's; [`MinutePassed`],
 //!   [`RollCall`].
 //! - **Publishes:** [`Command`] with [`Order::Heat`] and [`Order::Cool`],
@@ -38,8 +38,8 @@ use std::convert::Infallible;
 
 use greenroom::prelude::*;
 use home_protocol::{
-    At, Checkpoint, Command, Decided, DeviceKnown, DeviceName, MinutePassed, OpeningChanged, Order,
-    RollCall, Skill, TakesPart, TemperatureRead,
+    At, Checkpoint, Decision, DeviceKnown, DeviceName, MinutePassed, OpeningReported, Order,
+    RollCall, Skill, TakesPart, TemperatureRead, carry_out,
 };
 
 #[cfg(test)]
@@ -133,7 +133,7 @@ impl Actor for Thermostat {
 
     async fn start(settings: Settings, cx: &mut Context<Self>) -> Result<Self, Infallible> {
         cx.subscribe::<TemperatureRead>();
-        cx.subscribe::<OpeningChanged>();
+        cx.subscribe::<OpeningReported>();
         cx.subscribe::<DeviceKnown>();
         cx.subscribe::<MinutePassed>();
         cx.subscribe::<RollCall>();
@@ -155,10 +155,10 @@ impl Handler<TemperatureRead> for Thermostat {
     }
 }
 
-impl Handler<OpeningChanged> for Thermostat {
+impl Handler<OpeningReported> for Thermostat {
     async fn handle(
         &mut self,
-        changed: OpeningChanged,
+        changed: OpeningReported,
         cx: &mut Context<Self>,
     ) -> Result<(), Infallible> {
         carry_out(changed.at, self.rules.opening_changed(&changed), cx);
@@ -199,25 +199,6 @@ impl Handler<Checkpoint> for Thermostat {
     async fn handle(&mut self, _: Checkpoint, _: &mut Context<Self>) -> Result<(), Infallible> {
         Ok(())
     }
-}
-
-fn carry_out(at: At, decisions: Vec<Decision>, cx: &Context<Thermostat>) {
-    for decision in decisions {
-        match decision {
-            Decision::Order(device, order) => cx.publish(Command { at, device, order }),
-            Decision::Say(what) => {
-                let by = cx.path().clone();
-                cx.publish(Decided { at, by, what })
-            }
-        };
-    }
-}
-
-/// What comes out of an event.
-#[derive(Clone, Debug, PartialEq)]
-enum Decision {
-    Order(DeviceName, Order),
-    Say(String),
 }
 
 /// How the room is heated.
@@ -297,7 +278,7 @@ impl Rules {
         self.decide(read.at)
     }
 
-    fn opening_changed(&mut self, changed: &OpeningChanged) -> Vec<Decision> {
+    fn opening_changed(&mut self, changed: &OpeningReported) -> Vec<Decision> {
         if !self.is_here(&changed.device) {
             return Vec::new();
         }

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use home_protocol::{Command, Decided};
+
 use super::*;
 
 const RADIATOR: &str = "kitchen/radiator";
@@ -32,8 +34,8 @@ fn read(at: At, device: &str, celsius: f64) -> TemperatureRead {
     }
 }
 
-fn opening(at: At, device: &str, open: bool) -> OpeningChanged {
-    OpeningChanged {
+fn opening(at: At, device: &str, open: bool) -> OpeningReported {
+    OpeningReported {
         at,
         device: DeviceName::new(device),
         open,
