@@ -4,16 +4,16 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context as Task, Poll, Waker};
+use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::Sleep;
 
 use crate::cell::ActorCell;
+use crate::entry::{Entry, Offered, Receive, Refused};
 use crate::envelope::{NoReply, Parcel};
 use crate::error::{AskError, TellError, TryTellError};
-use crate::mailbox::{GivenUp, Ticket};
+use crate::mailbox::{GivenUp, WhenFull};
 use crate::{Actor, Handler, Message, Path};
 
 /// How long an [`ask`](ActorRef::ask) waits for its reply unless it says otherwise.
@@ -27,7 +27,7 @@ pub const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// It is `Send`, cheap to clone (one reference count), and does not keep the
 /// actor running: the tree decides about that.
 pub struct ActorRef<A: Actor> {
-    pub(crate) cell: Arc<ActorCell<A>>,
+    cell: Arc<ActorCell<A>>,
 }
 
 /// A reference to an actor that does not keep its mailbox in memory.
@@ -42,10 +42,14 @@ pub struct WeakActorRef<A: Actor> {
 /// It hides which actor it is, so that whoever holds it depends on the message
 /// alone.
 pub struct Recipient<M: Message> {
-    pub(crate) to: Arc<dyn Receive<M>>,
+    to: Arc<dyn Receive<M>>,
 }
 
 impl<A: Actor> ActorRef<A> {
+    pub(crate) fn new(cell: Arc<ActorCell<A>>) -> Self {
+        ActorRef { cell }
+    }
+
     /// Puts a message into the mailbox, waiting until there is room.
     ///
     /// Messages of one sender to one actor are handled in the order in which
@@ -206,34 +210,11 @@ impl<M: Message> Recipient<M> {
     }
 }
 
-/// What a mailbox offers to a sender who knows the message but not the actor.
-pub(crate) trait Receive<M: Message>: Send + Sync {
-    fn path(&self) -> &Path;
-    /// Offers a message; `Err` hands it back, with whether the actor has stopped.
-    fn offer(&self, parcel: Parcel<M>, when_full: crate::mailbox::WhenFull<'_>) -> Offered<M>;
-    fn poll_ticket(&self, ticket: Ticket, waker: &Waker) -> Offered<M>;
-    fn give_up(&self, ticket: Ticket, why: GivenUp) -> Option<Parcel<M>>;
-    /// Makes a dead letter of an event that this subscriber did not get.
-    fn lost(&self, message: &M, stopped: bool)
-    where
-        M: fmt::Debug;
-    fn sleep(&self, duration: Duration) -> Pin<Box<Sleep>>;
-    fn same_role(&self, role: usize) -> bool;
-}
-
-/// [`Admission`](crate::mailbox::Admission) with the message's type known again.
-pub(crate) enum Offered<M: Message> {
-    Accepted,
-    Waiting(Ticket),
-    Full(Parcel<M>),
-    Closed(Parcel<M>),
-}
-
 fn try_tell<M: Message<Reply = ()>>(
     to: &dyn Receive<M>,
     message: M,
 ) -> Result<(), TryTellError<M>> {
-    match to.offer(Parcel::told(message), crate::mailbox::WhenFull::Refuse) {
+    match to.offer(Parcel::told(message), WhenFull::Refuse) {
         Offered::Accepted | Offered::Waiting(_) => Ok(()),
         Offered::Full(parcel) => Err(TryTellError::Full {
             message: parcel.message,
@@ -243,105 +224,6 @@ fn try_tell<M: Message<Reply = ()>>(
             message: parcel.message,
             path: to.path().clone(),
         }),
-    }
-}
-
-/// The way of one message into one mailbox, with an optional time limit.
-pub(crate) struct Entry<'a, M: Message> {
-    to: &'a dyn Receive<M>,
-    step: Step<M>,
-    limit: Option<Limit>,
-    on_expiry: GivenUp,
-}
-
-enum Step<M: Message> {
-    New(Option<Parcel<M>>),
-    Waiting(Ticket),
-    Done,
-}
-
-enum Limit {
-    Within(Duration),
-    Running(Duration, Pin<Box<Sleep>>),
-}
-
-/// Why a message did not get in.
-pub(crate) enum Refused<M: Message> {
-    Stopped(Parcel<M>),
-    TimedOut(Parcel<M>, Duration),
-}
-
-// The only pinned part is behind a box.
-impl<M: Message> Unpin for Entry<'_, M> {}
-
-impl<'a, M: Message> Entry<'a, M> {
-    pub(crate) fn new(to: &'a dyn Receive<M>, parcel: Parcel<M>, on_expiry: GivenUp) -> Self {
-        Entry {
-            to,
-            step: Step::New(Some(parcel)),
-            limit: None,
-            on_expiry,
-        }
-    }
-
-    pub(crate) fn limit(&mut self, limit: Duration) {
-        self.limit = Some(Limit::Within(limit));
-    }
-
-    /// Polls the time limit, whose clock starts at the first poll.
-    fn poll_limit(&mut self, cx: &mut Task<'_>) -> Poll<Duration> {
-        if let Some(Limit::Within(limit)) = self.limit {
-            self.limit = Some(Limit::Running(limit, self.to.sleep(limit)));
-        }
-        match &mut self.limit {
-            Some(Limit::Running(limit, sleep)) => {
-                let limit = *limit;
-                sleep.as_mut().poll(cx).map(|()| limit)
-            }
-            _ => Poll::Pending,
-        }
-    }
-
-    pub(crate) fn poll_enter(&mut self, cx: &mut Task<'_>) -> Poll<Result<(), Refused<M>>> {
-        let offered = match &mut self.step {
-            Step::New(parcel) => match parcel.take() {
-                Some(parcel) => self
-                    .to
-                    .offer(parcel, crate::mailbox::WhenFull::Wait(cx.waker())),
-                None => Offered::Accepted,
-            },
-            Step::Waiting(ticket) => self.to.poll_ticket(*ticket, cx.waker()),
-            Step::Done => Offered::Accepted,
-        };
-        match offered {
-            Offered::Accepted => {
-                self.step = Step::Done;
-                Poll::Ready(Ok(()))
-            }
-            Offered::Closed(parcel) | Offered::Full(parcel) => {
-                self.step = Step::Done;
-                Poll::Ready(Err(Refused::Stopped(parcel)))
-            }
-            Offered::Waiting(ticket) => {
-                self.step = Step::Waiting(ticket);
-                let Poll::Ready(limit) = self.poll_limit(cx) else {
-                    return Poll::Pending;
-                };
-                self.step = Step::Done;
-                Poll::Ready(match self.to.give_up(ticket, self.on_expiry) {
-                    Some(parcel) => Err(Refused::TimedOut(parcel, limit)),
-                    None => Ok(()),
-                })
-            }
-        }
-    }
-}
-
-impl<M: Message> Drop for Entry<'_, M> {
-    fn drop(&mut self) {
-        if let Step::Waiting(ticket) = self.step {
-            self.to.give_up(ticket, GivenUp::Cancelled);
-        }
     }
 }
 

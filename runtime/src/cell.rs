@@ -4,7 +4,7 @@ use std::any::{Any, type_name};
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
@@ -13,17 +13,16 @@ use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep};
 
-use crate::actor_ref::{ActorRef, Offered, Receive};
 use crate::dead_letter::DeadLetterReason;
+use crate::entry::{Offered, Receive};
 use crate::envelope::{Envelope, Handled, Parcel};
 use crate::failure::{Cause, During, Failure, FailureKind, ShortType, catch, guarded, text_of};
 use crate::mailbox::{Admission, Control, GivenUp, Mailbox, Next, Ticket, WhenFull};
-use crate::metrics::{Group, RestartReason};
+use crate::metrics::Group;
 use crate::registry::AnyTopic;
-use crate::role::{Boss, Ended, Role, StateCell};
+use crate::role::{Boss, Ended, RestartReason, Role, StateCell};
+use crate::shared::Shared;
 use crate::snapshot::{ActorState, Seen};
-use crate::spec::Spec;
-use crate::system::Shared;
 use crate::{Actor, Context, Event, Handler, Message, Path};
 
 /// What stays of an actor when it is restarted.
@@ -39,26 +38,38 @@ pub(crate) struct ActorCell<A: Actor> {
     /// The running life, to be cut short.
     life: Mutex<Option<(u64, AbortHandle)>>,
     topics: Mutex<Vec<Arc<dyn AnyTopic>>>,
-    retired: std::sync::atomic::AtomicBool,
+    retired: AtomicBool,
+}
+
+/// What a child spec settles about a role, whatever the actor.
+#[derive(Clone, Debug)]
+pub(crate) struct Terms {
+    pub(crate) mailbox: usize,
+    pub(crate) stop_within: Duration,
+    /// The metrics group, if it is not to be the actor's type.
+    pub(crate) group: Option<String>,
 }
 
 impl<A: Actor> ActorCell<A> {
-    pub(crate) fn new(spec: Spec<A>, path: Path, system: Arc<Shared>) -> Arc<Self> {
-        let name = spec
-            .group
-            .unwrap_or_else(|| ShortType(type_name::<A>()).to_string());
+    pub(crate) fn new(path: Path, args: A::Args, terms: Terms, system: Arc<Shared>) -> Arc<Self> {
+        let group = match &terms.group {
+            Some(group) => system.meters.group(group),
+            None => system
+                .meters
+                .group(&ShortType(type_name::<A>()).to_string()),
+        };
         Arc::new(ActorCell {
             path,
-            mailbox: Mailbox::new(spec.mailbox),
-            group: system.meters.group(&name),
+            mailbox: Mailbox::new(terms.mailbox),
+            group,
             system,
-            args: spec.args,
-            stop_within: spec.stop_within,
+            args,
+            stop_within: terms.stop_within,
             state: StateCell::new(ActorState::Stopped),
             restarts: AtomicU64::new(0),
             life: Mutex::new(None),
             topics: Mutex::new(Vec::new()),
-            retired: std::sync::atomic::AtomicBool::new(false),
+            retired: AtomicBool::new(false),
         })
     }
 
@@ -428,13 +439,5 @@ fn parcel_of<A: Actor, M: Message>(envelope: Box<dyn Envelope<A>>) -> Parcel<M> 
     match envelope.into_any().downcast::<Parcel<M>>() {
         Ok(parcel) => *parcel,
         Err(_) => unreachable!("a mailbox handed back a message of another sender"),
-    }
-}
-
-impl<A: Actor> ActorCell<A> {
-    pub(crate) fn reference(self: &Arc<Self>) -> ActorRef<A> {
-        ActorRef {
-            cell: Arc::clone(self),
-        }
     }
 }

@@ -11,9 +11,9 @@ use futures_core::Stream;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::actor_ref::{Entry, Receive, Refused};
 use crate::cell::ActorCell;
 use crate::dead_letter::DeadLetterReason;
+use crate::entry::{Entry, Receive, Refused};
 use crate::envelope::{Parcel, TaskState, Tie};
 use crate::failure::{Cause, During, catch};
 use crate::mailbox::{Control, GivenUp};
@@ -50,7 +50,7 @@ impl<A: Actor> Context<A> {
     /// Returns a reference to this actor.
     #[must_use]
     pub fn me(&self) -> ActorRef<A> {
-        self.cell.reference()
+        ActorRef::new(Arc::clone(&self.cell))
     }
 
     /// Returns the actor's place in the tree.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::oneshot;
 
 use crate::failure::text_of;
-use crate::mailbox::Dropped;
+use crate::tally::Dropped;
 use crate::{Actor, Context, Handler, Message};
 
 /// A message on its way to an `A`, its type forgotten.

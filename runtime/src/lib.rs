@@ -29,6 +29,7 @@ mod actor_ref;
 mod cell;
 mod context;
 mod dead_letter;
+mod entry;
 mod envelope;
 mod error;
 mod failure;
@@ -37,10 +38,14 @@ mod metrics;
 mod path;
 mod registry;
 mod role;
+mod scrape;
+mod shared;
 mod snapshot;
 mod spec;
 mod supervisor;
+mod supervisor_ref;
 mod system;
+mod tally;
 
 pub use actor::{Actor, Event, Handler, Message};
 pub use actor_ref::{ASK_TIMEOUT, ActorRef, Ask, Recipient, Tell, WeakActorRef};
@@ -56,7 +61,7 @@ pub use path::Path;
 pub use registry::Delivery;
 pub use snapshot::{ActorInfo, ActorState, MailboxInfo};
 pub use spec::{ChildSpec, MAILBOX_CAPACITY, STOP_WITHIN, Spec, Supervisor};
-pub use supervisor::SupervisorRef;
+pub use supervisor_ref::SupervisorRef;
 pub use system::{Builder, DEAD_LETTERS, System, block_on, blocking};
 
 /// What an actor's author needs, in one line.

@@ -31,6 +31,7 @@ use tokio::time::Instant;
 use crate::Actor;
 use crate::envelope::Envelope;
 use crate::failure::Failure;
+use crate::tally::{Dropped, Rejected, Tally};
 
 pub(crate) struct Mailbox<A: Actor> {
     capacity: usize,
@@ -118,96 +119,6 @@ pub(crate) enum Next<A: Actor> {
     Empty,
     /// Another life reads this mailbox now.
     Superseded,
-}
-
-/// How many messages of one mailbox ended in which way.
-///
-/// At any moment `sent = handled + failed + rejected + dropped + waiting + queued + in flight`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) sent: u64,
-    pub(crate) enqueued: u64,
-    pub(crate) dequeued: u64,
-    pub(crate) handled: u64,
-    pub(crate) failed: u64,
-    /// Given back to the sender: by [`Rejected`].
-    pub(crate) rejected: [u64; Rejected::ALL.len()],
-    /// Lost: by [`Dropped`].
-    pub(crate) dropped: [u64; Dropped::ALL.len()],
-}
-
-/// Why a message was given back to its sender.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Rejected {
-    Full,
-    Stopped,
-    TimedOut,
-    Cancelled,
-}
-
-impl Rejected {
-    pub(crate) const ALL: [Rejected; 4] = [
-        Rejected::Full,
-        Rejected::Stopped,
-        Rejected::TimedOut,
-        Rejected::Cancelled,
-    ];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Rejected::Full => "full",
-            Rejected::Stopped => "stopped",
-            Rejected::TimedOut => "timeout",
-            Rejected::Cancelled => "cancelled",
-        }
-    }
-}
-
-/// Why a message was lost.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Dropped {
-    /// An event met a full mailbox.
-    Full,
-    /// The role ended with the message queued, or an event came after its end.
-    Stopped,
-    /// A timer, stream or background future of an earlier life had queued it.
-    Stale,
-    /// Its timer was cancelled while it was queued.
-    Cancelled,
-}
-
-impl Dropped {
-    pub(crate) const ALL: [Dropped; 4] = [
-        Dropped::Full,
-        Dropped::Stopped,
-        Dropped::Stale,
-        Dropped::Cancelled,
-    ];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Dropped::Full => "full",
-            Dropped::Stopped => "stopped",
-            Dropped::Stale => "stale",
-            Dropped::Cancelled => "cancelled",
-        }
-    }
-}
-
-impl Tally {
-    pub(crate) fn add(&mut self, other: &Tally) {
-        self.sent += other.sent;
-        self.enqueued += other.enqueued;
-        self.dequeued += other.dequeued;
-        self.handled += other.handled;
-        self.failed += other.failed;
-        for (sum, n) in self.rejected.iter_mut().zip(other.rejected) {
-            *sum += n;
-        }
-        for (sum, n) in self.dropped.iter_mut().zip(other.dropped) {
-            *sum += n;
-        }
-    }
 }
 
 /// A mailbox as seen from outside, at one moment.

@@ -5,7 +5,6 @@
 //! This module knows nothing of an exporter: it yields [`Family`] values, and
 //! `greenroom-telemetry` writes them as Prometheus text.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,10 +13,8 @@ use std::time::Duration;
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
-use crate::dead_letter::{DeadLetterReason, DeadLetters};
-use crate::mailbox::{Dropped, Rejected, Tally};
-use crate::registry::Registry;
-use crate::snapshot::{ActorState, Seen};
+use crate::role::RestartReason;
+use crate::tally::Tally;
 
 /// The metric families of the runtime; their names are written here and nowhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -359,43 +356,7 @@ pub(crate) struct Group {
     starts: AtomicU64,
     restarts: [AtomicU64; RestartReason::ALL.len()],
     /// The counts of mailboxes whose role has ended.
-    retired: Mutex<Tally>,
-}
-
-/// Why a supervisor started a child again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RestartReason {
-    Error,
-    Panic,
-    Killed,
-    /// It ended by itself and is permanent.
-    Normal,
-    /// A supervisor that gave up, restarted by the one above it.
-    Escalation,
-    /// Its supervisor's strategy took it along.
-    Sibling,
-}
-
-impl RestartReason {
-    const ALL: [RestartReason; 6] = [
-        RestartReason::Error,
-        RestartReason::Panic,
-        RestartReason::Killed,
-        RestartReason::Normal,
-        RestartReason::Escalation,
-        RestartReason::Sibling,
-    ];
-
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            RestartReason::Error => "error",
-            RestartReason::Panic => "panic",
-            RestartReason::Killed => "killed",
-            RestartReason::Normal => "normal",
-            RestartReason::Escalation => "escalation",
-            RestartReason::Sibling => "sibling",
-        }
-    }
+    pub(crate) retired: Mutex<Tally>,
 }
 
 impl Group {
@@ -412,6 +373,14 @@ impl Group {
 
     pub(crate) fn count_start(&self) {
         self.starts.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn starts(&self) -> u64 {
+        self.starts.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn restarts(&self, reason: RestartReason) -> u64 {
+        self.restarts[reason as usize].load(Ordering::Relaxed)
     }
 
     pub(crate) fn count_restart(&self, reason: RestartReason) {
@@ -442,6 +411,13 @@ impl Meters {
         }
     }
 
+    /// Returns all groups, sorted by name: whoever locks several does so in this order.
+    pub(crate) fn groups(&self) -> Vec<Arc<Group>> {
+        let mut groups: Vec<Arc<Group>> = self.groups.iter().map(|g| Arc::clone(&g)).collect();
+        groups.sort_by(|a, b| a.name.cmp(&b.name));
+        groups
+    }
+
     pub(crate) fn group(&self, name: &str) -> Arc<Group> {
         if let Some(group) = self.groups.get(name) {
             return Arc::clone(&group);
@@ -457,218 +433,6 @@ impl Meters {
                 .entry(name.to_owned())
                 .or_insert_with(|| Arc::new(Group::new(name))),
         )
-    }
-
-    /// Adds up all messages of the system.
-    pub(crate) fn ledger(&self, registry: &Registry) -> Ledger {
-        let groups: Vec<Arc<Group>> = self.groups.iter().map(|g| Arc::clone(&g)).collect();
-        let guards: Vec<_> = groups.iter().map(|g| g.retired.lock()).collect();
-        let mut tally = Tally::default();
-        for retired in &guards {
-            tally.add(retired);
-        }
-        let (mut queued, mut waiting, mut in_flight) = (0, 0, 0);
-        registry.for_each(|role| {
-            if let Some(reading) = role.seen(false).mailbox {
-                tally.add(&reading.tally);
-                queued += reading.depth as u64;
-                waiting += reading.waiting as u64;
-                in_flight += u64::from(reading.in_flight.is_some());
-            }
-        });
-        Ledger {
-            sent: tally.sent,
-            handled: tally.handled,
-            failed: tally.failed,
-            rejected: tally.rejected.iter().sum(),
-            dropped: tally.dropped.iter().sum(),
-            queued: queued + waiting + in_flight,
-        }
-    }
-
-    /// Reads everything; the deepest levels start anew for the next scrape.
-    pub(crate) fn scrape(&self, registry: &Registry, letters: &DeadLetters) -> Vec<Family> {
-        let mut families = Families::default();
-        let mut groups: Vec<Arc<Group>> = self.groups.iter().map(|g| Arc::clone(&g)).collect();
-        groups.sort_by(|a, b| a.name.cmp(&b.name));
-        {
-            let guards: Vec<_> = groups.iter().map(|g| g.retired.lock()).collect();
-            let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
-            for (group, retired) in groups.iter().zip(&guards) {
-                sums.insert(
-                    group.name.clone(),
-                    Sum {
-                        tally: **retired,
-                        ..Sum::default()
-                    },
-                );
-            }
-            registry.for_each(|role| {
-                let seen = role.seen(true);
-                if let Some(sum) = sums.get_mut(&seen.group) {
-                    sum.add(&seen);
-                }
-            });
-            drop(guards);
-            for group in &groups {
-                if let Some(sum) = sums.get(&group.name) {
-                    families.group(group, sum);
-                }
-            }
-        }
-        let escalations = self.escalations.load(Ordering::Relaxed);
-        families.add(Metric::SupervisorEscalations, vec![], escalations as f64);
-        for reason in DeadLetterReason::ALL {
-            let labels = vec![("reason", reason.as_str().to_owned())];
-            families.add(Metric::DeadLetters, labels, letters.count(reason) as f64);
-        }
-        registry.for_each_topic(|name, topic| {
-            let event = || ("event", name.to_owned());
-            let [published, delivered, full, stopped] = topic.counts();
-            families.add(Metric::EventsPublished, vec![event()], published as f64);
-            for (result, n) in [
-                ("delivered", delivered),
-                ("full", full),
-                ("stopped", stopped),
-            ] {
-                let labels = vec![event(), ("result", result.to_owned())];
-                families.add(Metric::EventsDelivered, labels, n as f64);
-            }
-            families.add(
-                Metric::EventSubscribers,
-                vec![event()],
-                topic.subscribers() as f64,
-            );
-        });
-        let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
-        families.add(Metric::BuildInfo, version, 1.0);
-        families
-            .0
-            .into_iter()
-            .map(|(metric, samples)| Family { metric, samples })
-            .collect()
-    }
-}
-
-/// The live mailboxes of a group, added up.
-#[derive(Default)]
-struct Sum {
-    tally: Tally,
-    states: [u64; ActorState::ALL.len()],
-    depth: usize,
-    waiting: usize,
-    oldest_age: Duration,
-    /// Deepest level and capacity of the fullest mailbox.
-    fullest: Option<(usize, usize)>,
-}
-
-impl Sum {
-    fn add(&mut self, seen: &Seen) {
-        self.states[seen.state as usize] += 1;
-        let Some(mailbox) = &seen.mailbox else { return };
-        self.tally.add(&mailbox.tally);
-        self.depth += mailbox.depth;
-        self.waiting += mailbox.waiting;
-        self.oldest_age = self.oldest_age.max(mailbox.oldest_age);
-        let level = (mailbox.depth_max, seen.capacity);
-        let fuller = self
-            .fullest
-            .is_none_or(|(depth, capacity)| level.0 * capacity > depth * level.1);
-        if fuller {
-            self.fullest = Some(level);
-        }
-    }
-}
-
-/// Families under construction, in the order of [`Metric::ALL`].
-#[derive(Default)]
-struct Families(BTreeMap<Metric, Vec<Sample>>);
-
-impl Families {
-    fn add(&mut self, metric: Metric, labels: Vec<(&'static str, String)>, value: f64) {
-        self.push(metric, labels, Value::Number(value));
-    }
-
-    fn push(&mut self, metric: Metric, labels: Vec<(&'static str, String)>, value: Value) {
-        self.0
-            .entry(metric)
-            .or_default()
-            .push(Sample { labels, value });
-    }
-
-    fn group(&mut self, group: &Group, sum: &Sum) {
-        let label = || ("group", group.name.clone());
-        let with = |name: &'static str, value: &str| vec![label(), (name, value.to_owned())];
-        for state in ActorState::ALL {
-            let n = sum.states[state as usize];
-            self.add(Metric::Actors, with("state", state.as_str()), n as f64);
-        }
-        let starts = group.starts.load(Ordering::Relaxed);
-        self.add(Metric::ActorStarts, vec![label()], starts as f64);
-        for reason in RestartReason::ALL {
-            let n = group.restarts[reason as usize].load(Ordering::Relaxed);
-            self.add(
-                Metric::ActorRestarts,
-                with("reason", reason.as_str()),
-                n as f64,
-            );
-        }
-        if group.name == SUPERVISORS {
-            return;
-        }
-        let (depth_max, capacity) = sum.fullest.unwrap_or_default();
-        self.add(Metric::MailboxDepth, vec![label()], sum.depth as f64);
-        self.add(Metric::MailboxDepthMax, vec![label()], depth_max as f64);
-        self.add(Metric::MailboxCapacity, vec![label()], capacity as f64);
-        self.add(
-            Metric::MailboxOldestAge,
-            vec![label()],
-            sum.oldest_age.as_secs_f64(),
-        );
-        self.add(
-            Metric::MailboxWaitingSenders,
-            vec![label()],
-            sum.waiting as f64,
-        );
-        self.add(
-            Metric::MailboxEnqueued,
-            vec![label()],
-            sum.tally.enqueued as f64,
-        );
-        self.add(
-            Metric::MailboxDequeued,
-            vec![label()],
-            sum.tally.dequeued as f64,
-        );
-        for reason in Rejected::ALL {
-            let n = sum.tally.rejected[reason as usize];
-            self.add(
-                Metric::MailboxRejected,
-                with("reason", reason.as_str()),
-                n as f64,
-            );
-        }
-        for reason in Dropped::ALL {
-            let n = sum.tally.dropped[reason as usize];
-            self.add(
-                Metric::MailboxDropped,
-                with("reason", reason.as_str()),
-                n as f64,
-            );
-        }
-        self.push(
-            Metric::MailboxWait,
-            vec![label()],
-            Value::Histogram(group.wait.reading()),
-        );
-        self.push(
-            Metric::MessageHandle,
-            vec![label()],
-            Value::Histogram(group.handle.reading()),
-        );
-        for (result, n) in [("ok", sum.tally.handled), ("failed", sum.tally.failed)] {
-            self.add(Metric::MessagesHandled, with("result", result), n as f64);
-        }
     }
 }
 

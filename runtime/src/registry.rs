@@ -15,7 +15,7 @@ use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use tokio::time::Instant;
 
-use crate::actor_ref::{Entry, Offered, Receive, Refused};
+use crate::entry::{Entry, Offered, Receive, Refused};
 use crate::envelope::Parcel;
 use crate::failure::ShortType;
 use crate::mailbox::{GivenUp, WhenFull};

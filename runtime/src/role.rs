@@ -5,13 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use greenroom_supervision::{ChildId, Exit};
-use tokio::sync::mpsc;
+use greenroom_supervision::{ChildId, Exit, Restart};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::metrics::RestartReason;
 use crate::snapshot::{ActorState, Seen};
-use crate::supervisor::Note;
-use crate::{Failure, Path};
+use crate::{Failure, Path, StartChildError};
 
 /// A place in the tree that lives are started in, one after the other.
 pub(crate) trait Role: Send + Sync + 'static {
@@ -36,6 +34,30 @@ pub(crate) trait Role: Send + Sync + 'static {
     /// Shows the role as it is now; a scrape lets the deepest level of its mailbox begin anew.
     fn seen(&self, scrape: bool) -> Seen;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+/// What a supervisor hears from its children, its users and the one above it.
+pub(crate) enum Note {
+    Started {
+        id: ChildId,
+        incarnation: u64,
+    },
+    Ended {
+        id: ChildId,
+        incarnation: u64,
+        ended: Ended,
+    },
+    Start {
+        role: Arc<dyn Role>,
+        restart: Restart,
+        reply: oneshot::Sender<Result<(), StartChildError>>,
+    },
+    StopChild {
+        path: Path,
+        reply: oneshot::Sender<bool>,
+    },
+    /// The supervisor is to stop; how is in its cell.
+    Stop,
 }
 
 /// Who is told what becomes of a life.
@@ -87,5 +109,41 @@ impl StateCell {
 
     pub(crate) fn get(&self) -> ActorState {
         ActorState::ALL[self.0.load(Ordering::Relaxed) as usize]
+    }
+}
+
+/// Why a supervisor started a child again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RestartReason {
+    Error,
+    Panic,
+    Killed,
+    /// It ended by itself and is permanent.
+    Normal,
+    /// A supervisor that gave up, restarted by the one above it.
+    Escalation,
+    /// Its supervisor's strategy took it along.
+    Sibling,
+}
+
+impl RestartReason {
+    pub(crate) const ALL: [RestartReason; 6] = [
+        RestartReason::Error,
+        RestartReason::Panic,
+        RestartReason::Killed,
+        RestartReason::Normal,
+        RestartReason::Escalation,
+        RestartReason::Sibling,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            RestartReason::Error => "error",
+            RestartReason::Panic => "panic",
+            RestartReason::Killed => "killed",
+            RestartReason::Normal => "normal",
+            RestartReason::Escalation => "escalation",
+            RestartReason::Sibling => "sibling",
+        }
     }
 }

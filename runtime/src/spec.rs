@@ -8,13 +8,13 @@ use greenroom_supervision::{Backoff, ChildId, Limit, Restart, Strategy};
 
 use crate::Actor;
 use crate::Path;
-use crate::cell::ActorCell;
+use crate::cell::{ActorCell, Terms};
 use crate::error::StartError;
 use crate::failure::ShortType;
 use crate::path::is_valid_name;
 use crate::role::Role;
+use crate::shared::Shared;
 use crate::supervisor::SupervisorCell;
-use crate::system::Shared;
 
 /// How many messages a mailbox holds unless its spec says otherwise.
 ///
@@ -30,11 +30,9 @@ pub const STOP_WITHIN: Duration = Duration::from_secs(5);
 /// How a supervisor starts, restarts and stops one actor; made by [`Actor::spec`].
 pub struct Spec<A: Actor> {
     pub(crate) name: String,
-    pub(crate) args: A::Args,
+    args: A::Args,
     pub(crate) restart: Restart,
-    pub(crate) mailbox: usize,
-    pub(crate) stop_within: Duration,
-    pub(crate) group: Option<String>,
+    terms: Terms,
 }
 
 impl<A: Actor> Spec<A> {
@@ -43,10 +41,17 @@ impl<A: Actor> Spec<A> {
             name,
             args,
             restart: Restart::default(),
-            mailbox: MAILBOX_CAPACITY,
-            stop_within: STOP_WITHIN,
-            group: None,
+            terms: Terms {
+                mailbox: MAILBOX_CAPACITY,
+                stop_within: STOP_WITHIN,
+                group: None,
+            },
         }
+    }
+
+    /// Makes the role that this spec describes; nothing runs yet.
+    pub(crate) fn cell(self, path: Path, system: Arc<Shared>) -> Arc<ActorCell<A>> {
+        ActorCell::new(path, self.args, self.terms, system)
     }
 
     /// Sets when the actor is started again; [`Restart::Permanent`] by default.
@@ -59,7 +64,7 @@ impl<A: Actor> Spec<A> {
     /// Sets how many messages the mailbox holds; [1,024](MAILBOX_CAPACITY) by default, at least 1.
     #[must_use]
     pub fn mailbox(mut self, capacity: usize) -> Self {
-        self.mailbox = capacity.max(1);
+        self.terms.mailbox = capacity.max(1);
         self
     }
 
@@ -70,7 +75,7 @@ impl<A: Actor> Spec<A> {
     /// loses its mailbox and is left behind.
     #[must_use]
     pub fn stop_within(mut self, limit: Duration) -> Self {
-        self.stop_within = limit;
+        self.terms.stop_within = limit;
         self
     }
 
@@ -80,7 +85,7 @@ impl<A: Actor> Spec<A> {
     /// system has at most 256 groups; what is beyond counts as `_other`.
     #[must_use]
     pub fn group(mut self, group: impl Into<String>) -> Self {
-        self.group = Some(group.into());
+        self.terms.group = Some(group.into());
         self
     }
 }
@@ -110,14 +115,12 @@ trait AnySpec: Send {
 impl<A: Actor> Spec<A> {
     fn outline(&self) -> String {
         let kind = ShortType(std::any::type_name::<A>());
-        let Spec {
-            name,
-            restart,
+        let Spec { name, restart, .. } = self;
+        let Terms {
             mailbox,
             stop_within,
             group,
-            ..
-        } = self;
+        } = &self.terms;
         let group = group
             .as_ref()
             .map_or_else(String::new, |g| format!(", group {g}"));
@@ -139,7 +142,7 @@ impl<A: Actor> AnySpec for Spec<A> {
     }
 
     fn build(self: Box<Self>, path: Path, system: Arc<Shared>) -> Arc<dyn Role> {
-        ActorCell::new(*self, path, system)
+        self.cell(path, system)
     }
 }
 

@@ -6,7 +6,6 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -14,51 +13,25 @@ use std::time::Duration;
 
 use greenroom_supervision::{Backoff, ChildId, Exit, Law, Limit, Restart, Strategy, Verdict};
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::cell::ActorCell;
 use crate::error::StartChildError;
-use crate::metrics::{Group, RestartReason, SUPERVISORS};
-use crate::path::is_valid_name;
-use crate::role::{Boss, Ended, Role, StateCell};
+use crate::metrics::{Group, SUPERVISORS};
+use crate::role::{Boss, Ended, Note, RestartReason, Role, StateCell};
+use crate::shared::Shared;
 use crate::snapshot::{ActorState, Seen};
-use crate::system::Shared;
-use crate::{Actor, ActorRef, Failure, Path, Spec};
+use crate::{Failure, Path};
 
 /// How long a life that was cut short may take to reach its next await before it is left behind.
 ///
 /// It only matters for a handler that blocks its thread, which nothing can end.
 const CUT_OFF_AFTER: Duration = Duration::from_millis(100);
 
-/// What a supervisor hears from its children, its users and the one above it.
-pub(crate) enum Note {
-    Started {
-        id: ChildId,
-        incarnation: u64,
-    },
-    Ended {
-        id: ChildId,
-        incarnation: u64,
-        ended: Ended,
-    },
-    Start {
-        role: Arc<dyn Role>,
-        restart: Restart,
-        reply: oneshot::Sender<Result<(), StartChildError>>,
-    },
-    StopChild {
-        path: Path,
-        reply: oneshot::Sender<bool>,
-    },
-    /// The supervisor is to stop; how is in its cell.
-    Stop,
-}
-
 /// A supervisor's role: what stays of it when it is restarted.
 pub(crate) struct SupervisorCell {
-    path: Path,
-    system: Arc<Shared>,
+    pub(crate) path: Path,
+    pub(crate) system: Arc<Shared>,
     strategy: Strategy,
     limit: Limit,
     backoff: Backoff,
@@ -102,7 +75,8 @@ impl SupervisorCell {
         })
     }
 
-    fn send(&self, note: Note) -> Result<(), Note> {
+    /// Sends a note to the running life; gives it back when there is none.
+    pub(crate) fn send(&self, note: Note) -> Result<(), Note> {
         match &*self.notes.lock() {
             Some(notes) => notes.send(note).map_err(|unsent| unsent.0),
             None => Err(note),
@@ -702,81 +676,5 @@ impl Dying {
         self.killed = true;
         self.deadline = Some(now + CUT_OFF_AFTER);
         true
-    }
-}
-
-/// A reference to a running supervisor, through which children come and go.
-///
-/// As an actor's, it names the role: it stays good when the supervisor is
-/// restarted. Children added through it do not come back with such a restart;
-/// those in the tree do (as in OTP).
-#[derive(Clone)]
-pub struct SupervisorRef {
-    cell: Arc<SupervisorCell>,
-}
-
-impl SupervisorRef {
-    pub(crate) fn new(cell: Arc<SupervisorCell>) -> Self {
-        SupervisorRef { cell }
-    }
-
-    /// Returns the supervisor's place in the tree.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.cell.path
-    }
-
-    /// Starts a child and returns its reference once its `start` has finished.
-    ///
-    /// Not to be awaited in the `start` of a child of the same supervisor: each
-    /// would wait for the other.
-    ///
-    /// # Errors
-    ///
-    /// [`StartChildError`] when the name is taken or cannot be one, the child's
-    /// `start` failed, or the supervisor is stopping.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future after its first poll does not take the order back.
-    pub async fn start_child<A: Actor>(
-        &self,
-        spec: Spec<A>,
-    ) -> Result<ActorRef<A>, StartChildError> {
-        if !is_valid_name(&spec.name) {
-            return Err(StartChildError::InvalidName(spec.name));
-        }
-        let stopped = || StartChildError::SupervisorStopped(self.cell.path.clone());
-        let restart = spec.restart;
-        let path = self.cell.path.join(&spec.name);
-        let child = ActorCell::new(spec, path, Arc::clone(&self.cell.system));
-        let (reply, answer) = oneshot::channel();
-        let role = Arc::clone(&child) as Arc<dyn Role>;
-        self.cell
-            .send(Note::Start {
-                role,
-                restart,
-                reply,
-            })
-            .map_err(|_| stopped())?;
-        answer.await.unwrap_or_else(|_| Err(stopped()))?;
-        Ok(child.reference())
-    }
-
-    /// Stops a child for good, once it has handled what is in its mailbox; `false` if there is none of that name.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future after its first poll does not take the order back.
-    pub async fn stop_child(&self, name: &str) -> bool {
-        let (reply, answer) = oneshot::channel();
-        let path = self.cell.path.join(name);
-        self.cell.send(Note::StopChild { path, reply }).is_ok() && answer.await.unwrap_or(false)
-    }
-}
-
-impl fmt::Debug for SupervisorRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SupervisorRef({})", self.cell.path)
     }
 }

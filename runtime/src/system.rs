@@ -4,24 +4,24 @@ use std::any::type_name;
 use std::fmt;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use greenroom_supervision::{ChildId, Exit};
 use parking_lot::Mutex;
-use tokio::runtime::{Handle, Runtime};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::Sleep;
 
 use crate::cell::ActorCell;
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::error::{Escalated, FindError, StartError};
 use crate::metrics::{Family, Ledger, Meters};
 use crate::registry::{Delivery, Registry};
-use crate::role::{Boss, Ended, Role};
+use crate::role::{Boss, Ended, Note, RestartReason, Role};
+use crate::shared::Shared;
 use crate::snapshot::{ActorInfo, ActorState};
-use crate::supervisor::{Note, SupervisorCell, SupervisorRef};
+use crate::supervisor::SupervisorCell;
+use crate::supervisor_ref::SupervisorRef;
 use crate::{Actor, ActorRef, Event, Path, Supervisor};
 
 /// How many dead letters a system keeps unless its builder says otherwise; older ones are still counted.
@@ -38,20 +38,6 @@ pub const DEAD_LETTERS: usize = 1024;
 #[derive(Clone)]
 pub struct System {
     shared: Arc<Shared>,
-}
-
-/// What all actors of a system share.
-pub(crate) struct Shared {
-    pub(crate) registry: Registry,
-    pub(crate) meters: Meters,
-    pub(crate) dead_letters: DeadLetters,
-    pub(crate) seed: u64,
-    pub(crate) handle: Handle,
-    /// The workers, if they are this system's own.
-    workers: Mutex<Option<Runtime>>,
-    root: Mutex<Option<Arc<SupervisorCell>>>,
-    root_path: Mutex<Option<Path>>,
-    end: watch::Sender<Option<Ended>>,
 }
 
 /// How a system is set up before it starts; see [`System::builder`].
@@ -169,7 +155,7 @@ impl System {
     async fn raise(&self, tree: Supervisor) -> Result<(), StartError> {
         let root = tree.build(None, &self.shared)?;
         *self.shared.root_path.lock() = Some(root.path().clone());
-        *self.shared.root.lock() = Some(Arc::clone(&root));
+        *self.shared.root.lock() = Some(Arc::clone(&root) as Arc<dyn Role>);
         let (notes, mut inbox) = mpsc::unbounded_channel();
         let boss = Boss {
             id: ChildId(0),
@@ -231,7 +217,7 @@ impl System {
     /// actor of another type.
     pub fn find<A: Actor>(&self, path: &str) -> Result<ActorRef<A>, FindError> {
         self.find_role::<ActorCell<A>>(path, type_name::<A>())
-            .map(|cell| cell.reference())
+            .map(ActorRef::new)
     }
 
     /// Returns a reference to the supervisor at `path`.
@@ -322,7 +308,7 @@ impl System {
     /// Returns where all messages went since the start, actors that have ended included.
     #[must_use]
     pub fn ledger(&self) -> Ledger {
-        self.shared.meters.ledger(&self.shared.registry)
+        self.shared.ledger()
     }
 
     /// Reads all metrics for a scrape; `greenroom_mailbox_depth_max` begins anew with it.
@@ -331,9 +317,7 @@ impl System {
     /// a console uses [`snapshot`](Self::snapshot).
     #[must_use]
     pub fn scrape(&self) -> Vec<Family> {
-        self.shared
-            .meters
-            .scrape(&self.shared.registry, &self.shared.dead_letters)
+        self.shared.scrape()
     }
 
     /// Returns whether the whole tree is up and not stopping; the words of `Err` say what is not.
@@ -389,7 +373,7 @@ impl System {
     /// It can be dropped and called again.
     pub async fn stopped(&self) -> Result<(), Escalated> {
         let ended = self.ended().await;
-        let escalated = matches!(ended.reason, crate::metrics::RestartReason::Escalation);
+        let escalated = matches!(ended.reason, RestartReason::Escalation);
         let root = self.shared.root_path.lock().clone();
         match root {
             Some(root) if escalated => Err(Escalated {
@@ -491,23 +475,6 @@ impl Signals {
             std::future::pending::<()>().await;
         }
         ("Ctrl-C", 130)
-    }
-}
-
-impl Shared {
-    /// Returns a timer of this system's clock, on whatever thread it is polled.
-    pub(crate) fn sleep(&self, duration: Duration) -> Pin<Box<Sleep>> {
-        let _inside = self.handle.enter();
-        Box::pin(tokio::time::sleep(duration))
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // A runtime may not be dropped where it would have to wait for its threads.
-        if let Some(workers) = self.workers.get_mut().take() {
-            workers.shutdown_background();
-        }
     }
 }
 

@@ -302,38 +302,63 @@ fn draw_header(frame: &mut Frame<'_>, scene: &Scene, area: Rect) {
     frame.render_widget(Line::from(tail), right);
 }
 
+/// How the columns of the rooms are set, by the width that there is.
+#[derive(Clone, Copy)]
+struct RoomColumns {
+    name: u16,
+    here: (&'static str, u16),
+    /// Left out, as humidity is, where a leak would not be seen for them.
+    lamps: Option<(&'static str, u16)>,
+    open: u16,
+}
+
+impl RoomColumns {
+    fn within(width: u16, rooms: &[RoomNow]) -> Self {
+        let longest = rooms.iter().map(|room| Span::raw(&room.name).width()).max();
+        let (name_max, here, lamps) = match width {
+            0..34 => (11, ("in", 2), None),
+            34..42 => (11, ("in", 2), Some(("lit", 3))),
+            _ => (14, ("here", 4), Some(("lamps", 5))),
+        };
+        let name = lines(longest.unwrap_or(0)).clamp(5, name_max);
+        // A blank after each of them.
+        let numbers = 6 + here.1 + 1 + lamps.map_or(0, |(_, lamps)| 4 + lamps + 1);
+        RoomColumns {
+            name,
+            here,
+            lamps,
+            open: width.saturating_sub(name + 1 + numbers),
+        }
+    }
+
+    fn widths(&self) -> Vec<u16> {
+        let mut widths = vec![self.name, 5];
+        widths.extend(self.lamps.map(|_| 3));
+        widths.push(self.here.1);
+        widths.extend(self.lamps.map(|(_, lamps)| lamps));
+        widths.push(self.open);
+        widths
+    }
+}
+
 fn draw_rooms(frame: &mut Frame<'_>, rooms: &[RoomNow], area: Rect) {
-    let longest = rooms.iter().map(|room| Span::raw(&room.name).width()).max();
-    let is_wide = area.width >= 42;
-    let name = lines(longest.unwrap_or(0)).clamp(5, if is_wide { 14 } else { 11 });
-    let (here, lamps) = if is_wide { (4, 5) } else { (2, 3) };
-    let widths = [
-        Constraint::Length(name),
-        Constraint::Length(5),
-        Constraint::Length(3),
-        Constraint::Length(here),
-        Constraint::Length(lamps),
-        Constraint::Fill(1),
-    ];
-    let header = Row::new([
-        Cell::from("Rooms".bold()),
-        right("°C".dim()),
-        right("%".dim()),
-        centred(if is_wide { "here" } else { "in" }.dim()),
-        right(if is_wide { "lamps" } else { "lit" }.dim()),
-        Cell::from("open".dim()),
-    ]);
-    let open_width = usize::from(area.width.saturating_sub(name + 5 + 3 + here + lamps + 5));
+    let columns = RoomColumns::within(area.width, rooms);
+    let mut header = vec![Cell::from("Rooms".bold()), right("°C".dim())];
+    header.extend(columns.lamps.map(|_| right("%".dim())));
+    header.push(centred(columns.here.0.dim()));
+    header.extend(columns.lamps.map(|(lamps, _)| centred(lamps.dim())));
+    header.push(Cell::from("open".dim()));
+
     let shown = rows_that_fit(rooms.len(), area);
     let mut rows: Vec<Row<'_>> = rooms[..shown]
         .iter()
-        .map(|room| room_row(room, usize::from(name), open_width))
+        .map(|room| room_row(room, columns))
         .collect();
     if shown < rooms.len() {
         rows.push(more(rooms.len() - shown));
     }
-    let table = Table::new(rows, widths).header(header).column_spacing(1);
-    frame.render_widget(table, area);
+    let table = Table::new(rows, columns.widths()).header(Row::new(header));
+    frame.render_widget(table.column_spacing(1), area);
 }
 
 /// How many of `count` rows are shown below a header: all, or as many as leave a line to say how many are not.
@@ -346,36 +371,39 @@ fn rows_that_fit(count: usize, area: Rect) -> usize {
     }
 }
 
-fn room_row(room: &RoomNow, name_width: usize, open_width: usize) -> Row<'static> {
+fn room_row(room: &RoomNow, columns: RoomColumns) -> Row<'static> {
     let number = |value: Option<f64>, decimals: usize| {
         right(match value {
             Some(value) => Span::raw(format!("{value:.decimals$}")),
             None => "–".dim(),
         })
     };
-    let mut open = Vec::new();
-    let mut open_width = open_width;
+    let mut open = Line::default();
     if room.wet {
-        open.push("LEAK".red().bold());
-        open.push(" ".into());
-        open_width = open_width.saturating_sub(5);
+        open.push_span("LEAK".red().bold());
+        open.push_span(" ");
     }
-    open.push(Span::raw(text::fit(&room.open.join(", "), open_width)));
-    Row::new([
-        Cell::from(text::fit(&room.name, name_width)),
-        number(room.temperature, 1),
-        number(room.humidity, 0),
-        centred(if room.occupied {
-            "●".cyan()
-        } else {
-            "".into()
-        }),
-        right(match room.lamps_on {
+    let left = usize::from(columns.open).saturating_sub(open.width());
+    open.push_span(text::fit(&room.open.join(", "), left));
+
+    let name = text::fit(&room.name, usize::from(columns.name));
+    let mut cells = vec![Cell::from(name), number(room.temperature, 1)];
+    if columns.lamps.is_some() {
+        cells.push(number(room.humidity, 0));
+    }
+    cells.push(centred(if room.occupied {
+        "●".cyan()
+    } else {
+        "".into()
+    }));
+    if columns.lamps.is_some() {
+        cells.push(centred(match room.lamps_on {
             0 => "".into(),
             lamps => lamps.to_string().yellow(),
-        }),
-        Cell::from(Line::from(open)),
-    ])
+        }));
+    }
+    cells.push(Cell::from(open));
+    Row::new(cells)
 }
 
 /// Whether supervisors are shown above the actors that they supervise.
@@ -458,6 +486,8 @@ struct Columns {
     bar: u16,
     /// Whether the capacity is written behind the depth.
     capacity: bool,
+    /// Whether the messages handled are shown: the names need the room more.
+    handled: bool,
     failed: &'static str,
     restarts: &'static str,
 }
@@ -465,8 +495,8 @@ struct Columns {
 impl Columns {
     fn within(width: u16) -> Self {
         let (bar, capacity) = match width {
-            0..36 => (0, false),
-            36..50 => (4, false),
+            0..42 => (0, false),
+            42..50 => (4, false),
             50..64 => (6, true),
             _ => (8, true),
         };
@@ -478,6 +508,7 @@ impl Columns {
         Columns {
             bar,
             capacity,
+            handled: width >= 38,
             failed,
             restarts,
         }
@@ -487,40 +518,42 @@ impl Columns {
         if self.capacity { 9 } else { 4 }
     }
 
-    fn widths(&self) -> [Constraint; 6] {
-        let restarts = Span::raw(self.restarts).width().max(2);
-        [
-            Constraint::Fill(1),
-            Constraint::Length(self.bar + u16::from(self.bar > 0) + lines(self.depth_width())),
-            Constraint::Length(5),
-            Constraint::Length(5),
-            Constraint::Length(lines(self.failed.len())),
-            Constraint::Length(lines(restarts)),
-        ]
+    /// The widths of the columns in `width`; the names take what the numbers leave.
+    fn widths(&self, width: u16) -> Vec<u16> {
+        let queue = self.bar + u16::from(self.bar > 0) + lines(self.depth_width());
+        let restarts = lines(Span::raw(self.restarts).width().max(2));
+        let mut widths = vec![queue, 5];
+        widths.extend(self.handled.then_some(5));
+        widths.extend([lines(self.failed.len()), restarts]);
+        let taken: u16 = widths.iter().map(|width| width + 1).sum();
+        widths.insert(0, width.saturating_sub(taken));
+        widths
     }
 }
 
 fn draw_mailboxes(frame: &mut Frame<'_>, entries: &[Entry], area: Rect) {
     let columns = Columns::within(area.width);
+    let widths = columns.widths(area.width);
+    let name_width = usize::from(widths[0]);
     let shown = rows_that_fit(entries.len(), area);
     let entries_shown = the_most_urgent(entries, shown);
     let mut rows: Vec<Row<'_>> = entries_shown
         .iter()
-        .map(|entry| mailbox_row(entry, &columns))
+        .map(|entry| mailbox_row(entry, &columns, name_width))
         .collect();
     if shown < entries.len() {
         rows.push(more(entries.len() - shown));
     }
     let queue = if columns.bar > 0 { "queue" } else { "len" };
-    let header = Row::new([
-        Cell::from("Mailboxes".bold()),
+    let title = text::fit("Mailboxes", name_width);
+    let mut header = vec![
+        Cell::from(title.bold()),
         right(queue.dim()),
         right("age".dim()),
-        right("done".dim()),
-        right(columns.failed.dim()),
-        right(columns.restarts.dim()),
-    ]);
-    let table = Table::new(rows, columns.widths()).header(header);
+    ];
+    header.extend(columns.handled.then(|| right("done".dim())));
+    header.extend([right(columns.failed.dim()), right(columns.restarts.dim())]);
+    let table = Table::new(rows, widths).header(Row::new(header));
     frame.render_widget(table.column_spacing(1), area);
 
     // Headings have no columns: they take the whole of the line that the table left blank for them.
@@ -555,23 +588,28 @@ fn heading(row: &ActorRow, width: usize) -> Line<'static> {
     line
 }
 
-fn mailbox_row(entry: &Entry, columns: &Columns) -> Row<'static> {
+fn mailbox_row(entry: &Entry, columns: &Columns, name_width: usize) -> Row<'static> {
     let row = &entry.row;
     if row.is_supervisor {
-        return Row::default();
+        return Row::new([Cell::default()]);
     }
     let (sign, style) = match row.state {
         ActorState::Running => ("●", Style::new().green()),
         ActorState::Stopped => ("○", Style::new().red()),
         _ => ("↻", Style::new().yellow()),
     };
-    let mut name = vec![Span::styled(sign, style), " ".into()];
-    if row.state == ActorState::Running {
-        name.push(Span::raw(text::clean(&entry.name)));
-    } else {
-        // The word is cut off where there is no room; sign and colour still say it.
-        name.push(Span::styled(text::clean(&entry.name), style));
-        name.push(format!(" {}", row.state.as_str()).dim());
+    let mut name = Line::from(vec![
+        Span::styled(sign, style),
+        " ".into(),
+        Span::raw(text::fit(&entry.name, name_width.saturating_sub(2))),
+    ]);
+    if row.state != ActorState::Running {
+        let word = row.state.as_str();
+        // Where there is no room for the word, sign and colour say it.
+        if name.width() + 1 + word.len() <= name_width {
+            name.push_span(" ");
+            name.push_span(Span::styled(word, style));
+        }
     }
 
     let depth = if columns.capacity {
@@ -601,18 +639,20 @@ fn mailbox_row(entry: &Entry, columns: &Columns) -> Row<'static> {
         0 => right("·".dim()),
         _ => right(text::short(count).fg(color)),
     };
-    Row::new([
-        Cell::from(Line::from(name)),
+    let mut cells = vec![
+        Cell::from(name),
         Cell::from(Line::from(queue).right_aligned()),
         right(if row.oldest_age >= LONG_WAIT {
             age.yellow()
         } else {
             age
         }),
-        right(text::short(row.handled).into()),
-        count(row.failed, Color::Red),
-        count(row.restarts, Color::Yellow),
-    ])
+    ];
+    let handled = || right(text::short(row.handled).into());
+    cells.extend(columns.handled.then(handled));
+    cells.push(count(row.failed, Color::Red));
+    cells.push(count(row.restarts, Color::Yellow));
+    Row::new(cells)
 }
 
 fn draw_decisions(frame: &mut Frame<'_>, scene: &Scene, area: Rect) {
@@ -668,7 +708,11 @@ fn draw_footer(frame: &mut Frame<'_>, totals: &Totals, area: Rect) {
         dropped,
         queued,
     } = *totals;
-    let balanced = sent == handled + failed + rejected + dropped + queued;
+    let found: u128 = [handled, failed, rejected, dropped, queued]
+        .map(u128::from)
+        .iter()
+        .sum();
+    let balanced = u128::from(sent) == found;
     let (sign, verdict) = if balanced {
         ("=", "balanced".green())
     } else {

@@ -221,8 +221,13 @@ fn every_size_can_be_drawn() {
     crowded.ledger.sent = u64::MAX;
     crowded.ledger.handled = u64::MAX - 1;
     for scene in [scene(), nothing(), crowded] {
-        for width in 0..=130 {
-            for height in (0..=12).chain([19, 20, 24, 60]) {
+        for width in 0..=41 {
+            for height in 0..=12 {
+                drawn(&scene, width, height);
+            }
+        }
+        for width in [59, 60, 61, 79, 80, 99, 100, 108, 119, 139, 200] {
+            for height in [10, 11, 12, 15, 19, 20, 21, 24, 60] {
                 drawn(&scene, width, height);
             }
         }
@@ -258,9 +263,17 @@ fn a_plain_line_says_it_all() {
 
 #[test]
 fn what_needs_attention_is_seen_in_the_smallest_table() {
-    for (width, height) in [(40, 10), (80, 10), (80, 24)] {
+    for (width, height) in [(40, 10), (60, 10), (80, 10), (80, 24)] {
         let text = text_of(&drawn(&scene(), width, height));
         assert!(text.contains("↻ leak-guard"), "{text}");
+    }
+}
+
+#[test]
+fn a_leak_is_seen_at_every_width() {
+    for width in TABLES.0..=140 {
+        let text = text_of(&drawn(&scene(), width, 30));
+        assert!(text.contains("LEAK"), "{width} columns:\n{text}");
     }
 }
 
@@ -297,4 +310,14 @@ fn a_loss_of_messages_is_called_one() {
         let text = text_of(&drawn(&scene, width, 24));
         assert!(text.contains("NOT balanced"), "{text}");
     }
+}
+
+#[test]
+#[ignore = "prints pictures for a person to judge: run it with --nocapture"]
+fn gallery() {
+    for (width, height) in [(40, 12), (50, 30), (60, 14), (80, 24), (100, 30), (140, 40)] {
+        let rule = "=".repeat(usize::from(width));
+        println!("{rule}\n{}", text_of(&drawn(&scene(), width, height)));
+    }
+    println!("{}", text_of(&drawn(&nothing(), 80, 24)));
 }

@@ -1,0 +1,133 @@
+//! The way of one message into one mailbox: at once, or in line, or within a time.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context as Task, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::Sleep;
+
+use crate::envelope::Parcel;
+use crate::mailbox::{GivenUp, Ticket, WhenFull};
+use crate::{Message, Path};
+
+/// What a mailbox offers to a sender who knows the message but not the actor.
+pub(crate) trait Receive<M: Message>: Send + Sync {
+    fn path(&self) -> &Path;
+    /// Offers a message; `Err` hands it back, with whether the actor has stopped.
+    fn offer(&self, parcel: Parcel<M>, when_full: WhenFull<'_>) -> Offered<M>;
+    fn poll_ticket(&self, ticket: Ticket, waker: &Waker) -> Offered<M>;
+    fn give_up(&self, ticket: Ticket, why: GivenUp) -> Option<Parcel<M>>;
+    /// Makes a dead letter of an event that this subscriber did not get.
+    fn lost(&self, message: &M, stopped: bool)
+    where
+        M: fmt::Debug;
+    fn sleep(&self, duration: Duration) -> Pin<Box<Sleep>>;
+    fn same_role(&self, role: usize) -> bool;
+}
+
+/// [`Admission`](crate::mailbox::Admission) with the message's type known again.
+pub(crate) enum Offered<M: Message> {
+    Accepted,
+    Waiting(Ticket),
+    Full(Parcel<M>),
+    Closed(Parcel<M>),
+}
+
+/// The way of one message into one mailbox, with an optional time limit.
+pub(crate) struct Entry<'a, M: Message> {
+    pub(crate) to: &'a dyn Receive<M>,
+    step: Step<M>,
+    limit: Option<Limit>,
+    on_expiry: GivenUp,
+}
+
+enum Step<M: Message> {
+    New(Option<Parcel<M>>),
+    Waiting(Ticket),
+    Done,
+}
+
+enum Limit {
+    Within(Duration),
+    Running(Duration, Pin<Box<Sleep>>),
+}
+
+/// Why a message did not get in.
+pub(crate) enum Refused<M: Message> {
+    Stopped(Parcel<M>),
+    TimedOut(Parcel<M>, Duration),
+}
+
+// The only pinned part is behind a box.
+impl<M: Message> Unpin for Entry<'_, M> {}
+
+impl<'a, M: Message> Entry<'a, M> {
+    pub(crate) fn new(to: &'a dyn Receive<M>, parcel: Parcel<M>, on_expiry: GivenUp) -> Self {
+        Entry {
+            to,
+            step: Step::New(Some(parcel)),
+            limit: None,
+            on_expiry,
+        }
+    }
+
+    pub(crate) fn limit(&mut self, limit: Duration) {
+        self.limit = Some(Limit::Within(limit));
+    }
+
+    /// Polls the time limit, whose clock starts at the first poll.
+    pub(crate) fn poll_limit(&mut self, cx: &mut Task<'_>) -> Poll<Duration> {
+        if let Some(Limit::Within(limit)) = self.limit {
+            self.limit = Some(Limit::Running(limit, self.to.sleep(limit)));
+        }
+        match &mut self.limit {
+            Some(Limit::Running(limit, sleep)) => {
+                let limit = *limit;
+                sleep.as_mut().poll(cx).map(|()| limit)
+            }
+            _ => Poll::Pending,
+        }
+    }
+
+    pub(crate) fn poll_enter(&mut self, cx: &mut Task<'_>) -> Poll<Result<(), Refused<M>>> {
+        let offered = match &mut self.step {
+            Step::New(parcel) => match parcel.take() {
+                Some(parcel) => self.to.offer(parcel, WhenFull::Wait(cx.waker())),
+                None => Offered::Accepted,
+            },
+            Step::Waiting(ticket) => self.to.poll_ticket(*ticket, cx.waker()),
+            Step::Done => Offered::Accepted,
+        };
+        match offered {
+            Offered::Accepted => {
+                self.step = Step::Done;
+                Poll::Ready(Ok(()))
+            }
+            Offered::Closed(parcel) | Offered::Full(parcel) => {
+                self.step = Step::Done;
+                Poll::Ready(Err(Refused::Stopped(parcel)))
+            }
+            Offered::Waiting(ticket) => {
+                self.step = Step::Waiting(ticket);
+                let Poll::Ready(limit) = self.poll_limit(cx) else {
+                    return Poll::Pending;
+                };
+                self.step = Step::Done;
+                Poll::Ready(match self.to.give_up(ticket, self.on_expiry) {
+                    Some(parcel) => Err(Refused::TimedOut(parcel, limit)),
+                    None => Ok(()),
+                })
+            }
+        }
+    }
+}
+
+impl<M: Message> Drop for Entry<'_, M> {
+    fn drop(&mut self) {
+        if let Step::Waiting(ticket) = self.step {
+            self.to.give_up(ticket, GivenUp::Cancelled);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! How others reach a supervisor: children that come and go.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::error::StartChildError;
+use crate::path::is_valid_name;
+use crate::role::{Note, Role};
+use crate::supervisor::SupervisorCell;
+use crate::{Actor, ActorRef, Path, Spec};
+
+/// A reference to a running supervisor, through which children come and go.
+///
+/// As an actor's, it names the role: it stays good when the supervisor is
+/// restarted. Children added through it do not come back with such a restart;
+/// those in the tree do (as in OTP).
+#[derive(Clone)]
+pub struct SupervisorRef {
+    cell: Arc<SupervisorCell>,
+}
+
+impl SupervisorRef {
+    pub(crate) fn new(cell: Arc<SupervisorCell>) -> Self {
+        SupervisorRef { cell }
+    }
+
+    /// Returns the supervisor's place in the tree.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.cell.path
+    }
+
+    /// Starts a child and returns its reference once its `start` has finished.
+    ///
+    /// Not to be awaited in the `start` of a child of the same supervisor: each
+    /// would wait for the other.
+    ///
+    /// # Errors
+    ///
+    /// [`StartChildError`] when the name is taken or cannot be one, the child's
+    /// `start` failed, or the supervisor is stopping.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future after its first poll does not take the order back.
+    pub async fn start_child<A: Actor>(
+        &self,
+        spec: Spec<A>,
+    ) -> Result<ActorRef<A>, StartChildError> {
+        if !is_valid_name(&spec.name) {
+            return Err(StartChildError::InvalidName(spec.name));
+        }
+        let stopped = || StartChildError::SupervisorStopped(self.cell.path.clone());
+        let restart = spec.restart;
+        let path = self.cell.path.join(&spec.name);
+        let child = spec.cell(path, Arc::clone(&self.cell.system));
+        let (reply, answer) = oneshot::channel();
+        let role = Arc::clone(&child) as Arc<dyn Role>;
+        self.cell
+            .send(Note::Start {
+                role,
+                restart,
+                reply,
+            })
+            .map_err(|_| stopped())?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))?;
+        Ok(ActorRef::new(child))
+    }
+
+    /// Stops a child for good, once it has handled what is in its mailbox; `false` if there is none of that name.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future after its first poll does not take the order back.
+    pub async fn stop_child(&self, name: &str) -> bool {
+        let (reply, answer) = oneshot::channel();
+        let path = self.cell.path.join(name);
+        self.cell.send(Note::StopChild { path, reply }).is_ok() && answer.await.unwrap_or(false)
+    }
+}
+
+impl fmt::Debug for SupervisorRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SupervisorRef({})", self.cell.path)
+    }
+}
