@@ -124,19 +124,14 @@ impl<A: Actor> ActorCell<A> {
 }
 
 /// Leads one life, from `Actor::start` to its end, and tells the supervisor.
-async fn live<A: Actor>(cell: Arc<ActorCell<A>>, incarnation: u64, boss: Boss) {
-    // Declared first, so that it is dropped last: when this task is cut short, the state goes before the news.
-    let mut news = News {
-        cell,
-        incarnation,
-        boss,
-        told: false,
-    };
+///
+/// The news are an argument, so that they are told also when the task is cut
+/// short before it was ever polled; and they are dropped after all else.
+async fn live<A: Actor>(mut news: News<A>) {
     let cell = Arc::clone(&news.cell);
-    if let Some(ended) = lead(&cell, incarnation, &news.boss).await {
-        news.tell(ended);
-    } else {
-        news.told = true;
+    match lead(&cell, news.incarnation, &news.boss).await {
+        Some(ended) => news.tell(ended),
+        None => news.told = true,
     }
 }
 
@@ -294,11 +289,14 @@ impl<A: Actor> Role for ActorCell<A> {
         self.system
             .registry
             .register(Arc::clone(&self) as Arc<dyn Role>);
+        let news = News {
+            cell: Arc::clone(&self),
+            incarnation,
+            boss,
+            told: false,
+        };
         let mut life = self.life.lock();
-        let task = self
-            .system
-            .handle
-            .spawn(live(Arc::clone(&self), incarnation, boss));
+        let task = self.system.handle.spawn(live(news));
         *life = Some((incarnation, task.abort_handle()));
         incarnation
     }

@@ -573,3 +573,38 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::Context;
+
+    struct Idle;
+
+    impl Actor for Idle {
+        type Args = ();
+        type Error = Infallible;
+        async fn start((): (), _: &mut Context<Self>) -> Result<Self, Infallible> {
+            Ok(Idle)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_life_that_is_cut_short_before_it_began_is_told_all_the_same() {
+        let tree = Supervisor::one_for_one("app").child(Idle::spec("idle", ()));
+        let builder = System::builder().in_current_runtime();
+        let system = builder.start(tree).await.expect("it starts");
+        let role = system.shared.registry.get("app/idle").expect("it is there");
+        let (notes, mut inbox) = mpsc::unbounded_channel();
+        // On this one thread the life's task cannot have run when it is aborted.
+        let id = ChildId(7);
+        let incarnation = Arc::clone(&role).launch(Boss { id, notes });
+        role.kill(incarnation);
+        let Some(Note::Ended { ended, .. }) = inbox.recv().await else {
+            panic!("nobody is told");
+        };
+        assert_eq!(ended.exit, Exit::Killed);
+    }
+}

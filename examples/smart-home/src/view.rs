@@ -33,7 +33,7 @@ pub(crate) const FOLDED_GROUP: &str = "DeviceDriver";
 const WIDE: u16 = 60;
 
 /// Below this width or height there is room for the plain line only.
-const TABLES: (u16, u16) = (24, 10);
+const TABLES: (u16, u16) = (30, 10);
 
 /// A message that waits longer than this is worth a look.
 const LONG_WAIT: Duration = Duration::from_secs(1);

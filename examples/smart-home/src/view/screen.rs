@@ -75,16 +75,21 @@ impl Screen {
         let shown = self.terminal.draw(|frame| draw(frame, scene))?;
         if self.frames.is_multiple_of(REPAINT_EACH) {
             let picture = shown.buffer.clone();
-            // Compared with a picture that shares no cell with it, all of it is new.
-            let nothing = Buffer::filled(picture.area, Cell::new("\0"));
-            let backend = self.terminal.backend_mut();
-            backend.draw(nothing.diff(&picture).into_iter())?;
+            repaint(self.terminal.backend_mut(), &picture)?;
         }
         self.frames += 1;
         // Where an echoed line end cannot scroll the picture.
         self.terminal.set_cursor_position((0, 0))?;
         Backend::flush(self.terminal.backend_mut())
     }
+}
+
+/// Paints every cell, whatever the terminal shows there.
+fn repaint<B: Backend>(backend: &mut B, picture: &Buffer) -> Result<(), B::Error> {
+    // Compared with a picture that has no cell in common with it, all of it is new. The
+    // character is one for private use, of one column, that nobody's text has.
+    let other = Buffer::filled(picture.area, Cell::new("\u{f8ff}"));
+    backend.draw(other.diff(picture).into_iter())
 }
 
 impl Drop for Screen {
@@ -99,5 +104,21 @@ fn give_back() {
     if owner.is_some() {
         // There is nobody left to tell if it fails.
         let _ = execute!(io::stdout(), LeaveAlternateScreen, Show);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ratatui::backend::TestBackend;
+
+    use super::*;
+
+    #[test]
+    fn a_repaint_heals_what_others_have_written_into_the_picture() {
+        let picture = Buffer::with_lines(["a 客厅 b", "", "  ● c  "]);
+        // Blank where the second halves of wide characters are: the test backend keeps those.
+        let mut backend = TestBackend::with_lines(["^C^ [ A ", "aaaaaaaa", "        "]);
+        repaint(&mut backend, &picture).unwrap();
+        backend.assert_buffer(&picture);
     }
 }
