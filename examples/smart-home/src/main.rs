@@ -107,8 +107,9 @@ async fn live(args: &Args, mut screen: Option<Screen>) -> Result<bool, Box<dyn s
             () = tokio::time::sleep(wait) => {}
         }
     }
-    let last = eyes.last_look().await;
+    // First, because a second signal would end the process with the terminal taken.
     drop(screen);
+    let last = eyes.last_look().await;
     system.stop().await;
     let escalated = system.stopped().await.err();
     let balanced = system.ledger().is_balanced();
@@ -192,7 +193,11 @@ impl Eyes {
             decisions: summary.total,
             ledger: self.system.ledger().into(),
             dead_letter_count: letters.last().map_or(0, |last| last.number + 1),
-            dead_letters: letters.iter().rev().map(ToString::to_string).collect(),
+            dead_letters: letters
+                .iter()
+                .rev()
+                .map(|letter| format!("{}: {}", letter.path.name(), letter.text))
+                .collect(),
             metrics: Some(self.metrics),
         }
     }

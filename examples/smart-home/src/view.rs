@@ -427,17 +427,27 @@ fn entries(scene: &Scene, headings: Headings) -> Vec<Entry> {
         .actors
         .iter()
         .partition(|row| !row.is_supervisor && row.group == FOLDED_GROUP);
+    let name = |row: &ActorRow| -> String {
+        let own = own_name(row);
+        let mut alike = others.iter().filter(|other| own_name(other) == own);
+        if row.is_supervisor {
+            row.path.clone()
+        } else if headings == Headings::LeftOut && alike.nth(1).is_some() {
+            // Nothing above it tells the thermostat of the kitchen from its lights.
+            let above = row.path.len() - own.len() - 1;
+            let from = row.path[..above].rfind('/').map_or(0, |slash| slash + 1);
+            row.path[from..].to_owned()
+        } else {
+            own.to_owned()
+        }
+    };
     let mut entries: Vec<Entry> = others
-        .into_iter()
+        .iter()
         .filter(|row| !row.is_supervisor || headings == Headings::Shown)
         .map(|row| Entry {
-            name: if row.is_supervisor {
-                row.path.clone()
-            } else {
-                row.path.rsplit('/').next().unwrap_or_default().to_owned()
-            },
+            name: name(row),
             share: row.share(),
-            row: row.clone(),
+            row: (*row).clone(),
         })
         .collect();
     if let Some(drivers) = fold(&folded) {
@@ -446,6 +456,11 @@ fn entries(scene: &Scene, headings: Headings) -> Vec<Entry> {
     // By path alone, the actors after a nested supervisor would stand under the wrong heading.
     entries.sort_by(|a, b| place(&a.row).cmp(&place(&b.row)));
     entries
+}
+
+/// The last part of an actor's path.
+fn own_name(row: &ActorRow) -> &str {
+    row.path.rsplit('/').next().unwrap_or_default()
 }
 
 /// Sorts a supervisor right before its own actors, and those before its nested supervisors.
