@@ -388,48 +388,58 @@ impl System {
     ///
     /// The second signal is immediate, as with [`stop_signal`](Self::stop_signal).
     /// Call it once, in `main`.
+    ///
+    /// # Panics
+    ///
+    /// As [`stop_signal`](Self::stop_signal).
     pub fn stop_on_signals(&self) {
         let system = self.clone();
+        let asked = self.stop_signal();
         self.shared.handle.spawn(async move {
-            system.stop_signal().await;
+            asked.await;
             system.begin_stop();
         });
     }
 
-    /// Waits until the process is asked to end, by Ctrl-C or SIGTERM, and returns the signal's name.
+    /// Returns a future of the moment when the process is asked to end, by Ctrl-C or SIGTERM: it yields the signal's name.
     ///
     /// It is for a `main` that has something to do before it calls
-    /// [`stop`](Self::stop). The second signal is immediate: it ends the process
-    /// with code 130 or 143 without waiting for anybody.
+    /// [`stop`](Self::stop). From this call on the first signal does not end the
+    /// process any more; the second one is immediate, with code 130 or 143 and
+    /// without waiting for anybody.
+    ///
+    /// # Panics
+    ///
+    /// When the system runs in a tokio runtime of the caller that has no I/O.
     ///
     /// # Cancel safety
     ///
-    /// From the first poll on, the signals do not end the process by themselves
-    /// any more, also when the future is dropped.
-    pub async fn stop_signal(&self) -> &'static str {
+    /// Dropping the future changes nothing about the signals.
+    pub fn stop_signal(&self) -> impl Future<Output = &'static str> + Send + 'static {
         let (first, came) = oneshot::channel();
-        self.shared.handle.spawn(async move {
-            let mut signals = match Signals::new() {
-                Ok(signals) => signals,
-                Err(error) => {
-                    // Then they end the process as they do without us.
-                    tracing::error!(%error, "Cannot listen for signals.");
-                    return;
-                }
-            };
-            let (name, _) = signals.next().await;
-            tracing::info!(
-                signal = name,
-                "Stopping; a second signal ends the process at once."
-            );
-            // Whoever waited may have gone.
-            let _ = first.send(name);
-            let (_, code) = signals.next().await;
-            std::process::exit(code);
-        });
-        match came.await {
-            Ok(name) => name,
-            Err(_) => std::future::pending().await,
+        let _inside = self.shared.handle.enter();
+        match Signals::new() {
+            // Then they end the process as they do without us.
+            Err(error) => tracing::error!(%error, "Cannot listen for signals."),
+            Ok(mut signals) => {
+                self.shared.handle.spawn(async move {
+                    let (signal, _) = signals.next().await;
+                    tracing::info!(
+                        signal,
+                        "Stopping; a second signal ends the process at once."
+                    );
+                    // Whoever waited may have gone.
+                    let _ = first.send(signal);
+                    let (_, code) = signals.next().await;
+                    std::process::exit(code);
+                });
+            }
+        }
+        async move {
+            match came.await {
+                Ok(signal) => signal,
+                Err(_) => std::future::pending().await,
+            }
         }
     }
 }

@@ -188,3 +188,41 @@ async fn a_start_that_hangs_does_not_keep_the_system_from_stopping() {
     system.stop().await;
     assert!(child.await.unwrap().is_err());
 }
+
+#[cfg(unix)]
+#[test]
+fn the_second_signal_ends_the_process_at_once() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Child, Command, Stdio};
+
+    struct Run(Child);
+    impl Drop for Run {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+    let program = env!("CARGO_BIN_EXE_stubborn");
+    let mut run = Run(Command::new(program)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap());
+    let mut lines = BufReader::new(run.0.stdout.take().unwrap()).lines();
+    let mut next = || lines.next().unwrap().unwrap();
+    let pid = run.0.id().to_string();
+    let terminate = || {
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        )
+    };
+    assert_eq!(next(), "ready");
+    terminate();
+    assert_eq!(next(), "asked to stop");
+    assert!(run.0.try_wait().unwrap().is_none(), "it takes its time");
+    terminate();
+    assert_eq!(run.0.wait().unwrap().code(), Some(143));
+}

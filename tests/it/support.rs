@@ -1,6 +1,8 @@
-//! What the behaviour tests share: a scripted actor that writes down what happens to it.
+//! What tests share: a scripted actor that writes down what happens to it, and a look at what listens.
 
 #![forbid(unsafe_code)]
+
+pub mod web;
 
 use std::fmt;
 use std::sync::Arc;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use greenroom::Metric;
+use greenroom::{Metric, MetricKind};
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -210,19 +210,26 @@ fn metric_words(text: &str) -> impl Iterator<Item = &str> {
 
 #[test]
 fn every_metric_named_in_grafana_exists() {
-    let known: BTreeSet<&str> = Metric::ALL.iter().map(|metric| metric.name()).collect();
+    let parts = |metric: Metric| -> Vec<String> {
+        let name = metric.name();
+        match metric.kind() {
+            MetricKind::Histogram => ["_bucket", "_sum", "_count"]
+                .map(|part| format!("{name}{part}"))
+                .to_vec(),
+            _ => vec![name.to_owned()],
+        }
+    };
+    // A text may speak of a histogram by its name; a query of no such series is found when it is run.
+    let mut known: BTreeSet<String> = Metric::ALL.into_iter().flat_map(parts).collect();
+    known.extend(Metric::ALL.iter().map(|metric| metric.name().to_owned()));
     let mut seen = 0;
     for (path, text) in files(&[".json", ".yml", ".yaml", ".md"]) {
         if !path.starts_with("grafana") {
             continue;
         }
         for word in metric_words(&text) {
-            let base = ["_bucket", "_sum", "_count"]
-                .iter()
-                .find_map(|suffix| word.strip_suffix(suffix));
-            let exists = known.contains(word) || base.is_some_and(|base| known.contains(base));
             assert!(
-                exists,
+                known.contains(word),
                 "{} names {word}, which no code defines",
                 path.display()
             );

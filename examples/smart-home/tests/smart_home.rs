@@ -8,11 +8,12 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use greenroom_it::web::get;
 use home_devices::{DEFAULT_START_MS, World};
 
 /// Longer than anything here takes on a slow and busy machine; what hangs is killed then.
@@ -223,19 +224,10 @@ fn sigterm_during_load_ends_it_cleanly_and_soon() {
 
 /// Reads one number from the metrics.
 fn handled(address: &str) -> u64 {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(
-        stream,
-        "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"
-    )
-    .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let line = answer.lines().find(|l| {
-        l.starts_with("greenroom_messages_handled_total{group=\"DeviceGateway\",result=\"ok\"}")
-    });
-    line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+    let body = get(address.parse().unwrap(), "/metrics").unwrap().body;
+    let series = r#"greenroom_messages_handled_total{group="DeviceGateway",result="ok"} "#;
+    let value = body.lines().find_map(|line| line.strip_prefix(series));
+    value.map_or(0, |value| value.parse().unwrap())
 }
 
 #[test]

@@ -1,78 +1,20 @@
-//! What the tests share: a plain HTTP client, a way to wait, and actors to look at.
+//! What the tests share: a look into an exposition, and actors to look at.
 
 #![allow(
     dead_code,
     reason = "each test binary compiles this file and uses a part of it"
 )]
 
-use std::error::Error;
 use std::fmt;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use greenroom::System;
 use greenroom::prelude::*;
+pub(crate) use greenroom_it::web::*;
 use greenroom_telemetry::{Address, Telemetry};
-
-pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error>>;
-
-/// Any free port of this machine.
-pub(crate) const ANY_PORT: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
-
-// ===== HTTP =====
-
-/// An HTTP answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) head: String,
-    pub(crate) body: String,
-}
-
-impl Answer {
-    /// Returns the value of a header.
-    pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| {
-            let (key, value) = line.split_once(": ")?;
-            key.eq_ignore_ascii_case(name).then_some(value)
-        })
-    }
-}
-
-pub(crate) fn get(address: SocketAddr, path: &str) -> Outcome<Answer> {
-    request(address, "GET", path)
-}
-
-pub(crate) fn request(address: SocketAddr, method: &str, path: &str) -> Outcome<Answer> {
-    let limit = Duration::from_secs(10);
-    let mut stream = TcpStream::connect_timeout(&address, limit)?;
-    stream.set_read_timeout(Some(limit))?;
-    // 1.0, so that no body comes in chunks.
-    write!(
-        stream,
-        "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer
-        .split_once("\r\n\r\n")
-        .ok_or("the answer has no end of its head")?;
-    let status = head.get(9..12).ok_or("the answer has no status")?.parse()?;
-    Ok(Answer {
-        status,
-        head: head.to_owned(),
-        body: body.to_owned(),
-    })
-}
-
-/// Returns a port that is free now.
-pub(crate) fn free_port() -> Outcome<SocketAddr> {
-    Ok(TcpListener::bind(ANY_PORT)?.local_addr()?)
-}
 
 // ===== exposition =====
 
@@ -91,22 +33,6 @@ pub(crate) fn value(body: &str, series: &str) -> Outcome<f64> {
 /// Returns how many series a body has.
 pub(crate) fn series(body: &str) -> usize {
     body.lines().filter(|line| !line.starts_with('#')).count()
-}
-
-// ===== waiting =====
-
-/// Tries again until `probe` succeeds; after `limit` its last error is the verdict.
-pub(crate) fn eventually<T>(limit: Duration, mut probe: impl FnMut() -> Outcome<T>) -> Outcome<T> {
-    let deadline = Instant::now() + limit;
-    loop {
-        match probe() {
-            Ok(value) => return Ok(value),
-            Err(error) if Instant::now() >= deadline => {
-                return Err(format!("after {limit:?} still: {error}").into());
-            }
-            Err(_) => std::thread::sleep(Duration::from_millis(20)),
-        }
-    }
 }
 
 // ===== actors =====
