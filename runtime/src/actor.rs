@@ -66,8 +66,9 @@ pub trait Actor: Sized + Send + 'static {
 
     /// Why the actor crashes: what `?` in a handler returns.
     ///
-    /// Any type that can be shown serves, `std::io::Error` and `anyhow::Error`
-    /// included; an actor that never fails says [`std::convert::Infallible`].
+    /// Any type that can be shown serves: an enum of your own, `std::io::Error`,
+    /// `anyhow::Error`, or [`BoxError`](crate::BoxError), into which `?` turns any
+    /// error. An actor that never fails says [`std::convert::Infallible`].
     type Error: fmt::Display + fmt::Debug + Send + 'static;
 
     /// Builds a life of the actor; called at the first start and at every restart.
@@ -128,7 +129,8 @@ pub trait Actor: Sized + Send + 'static {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a message",
     label = "cannot be sent to an actor",
-    note = "write `impl Message for {Self} {{ type Reply = ...; }}`, or `impl Event for {Self} {{}}` if it says that something happened"
+    note = "write `impl Message for {Self} {{ type Reply = ...; }}`, or `impl Event for {Self} {{}}` if it says that something happened",
+    note = "a type of another crate is wrapped first: `struct Line(String);`"
 )]
 pub trait Message: Send + 'static {
     /// What the handler answers; `()` for a message that is only told.
@@ -151,7 +153,8 @@ pub trait Message: Send + 'static {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event",
     label = "cannot be published or subscribed to",
-    note = "write `impl Event for {Self} {{}}`; the type must be `Clone` and `Debug`"
+    note = "write `impl Event for {Self} {{}}`; the type must be `Clone` and `Debug`",
+    note = "a type of another crate is wrapped first: `struct Line(String);`"
 )]
 pub trait Event: Clone + fmt::Debug + Send + Sync + 'static {}
 

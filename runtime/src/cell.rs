@@ -32,6 +32,7 @@ pub(crate) struct ActorCell<A: Actor> {
     pub(crate) system: Arc<Shared>,
     pub(crate) group: Arc<Group>,
     args: A::Args,
+    start_within: Duration,
     stop_within: Duration,
     state: StateCell,
     restarts: AtomicU64,
@@ -45,6 +46,7 @@ pub(crate) struct ActorCell<A: Actor> {
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
     pub(crate) mailbox: usize,
+    pub(crate) start_within: Duration,
     pub(crate) stop_within: Duration,
     /// The metrics group, if it is not to be the actor's type.
     pub(crate) group: Option<String>,
@@ -53,6 +55,8 @@ pub(crate) struct Terms {
 impl<A: Actor> ActorCell<A> {
     pub(crate) fn new(path: Path, args: A::Args, terms: Terms, system: Arc<Shared>) -> Arc<Self> {
         let group = match &terms.group {
+            // A leading `_` is the runtime's.
+            Some(group) if group.starts_with('_') => system.meters.group("_other"),
             Some(group) => system.meters.group(group),
             None => system
                 .meters
@@ -64,6 +68,7 @@ impl<A: Actor> ActorCell<A> {
             group,
             system,
             args,
+            start_within: terms.start_within,
             stop_within: terms.stop_within,
             state: StateCell::new(ActorState::Stopped),
             restarts: AtomicU64::new(0),
@@ -144,11 +149,20 @@ async fn lead<A: Actor>(cell: &Arc<ActorCell<A>>, incarnation: u64, boss: &Boss)
         Ok(args) => args,
         Err(panic) => return Some(failed(During::Start, Cause::Panic(panic))),
     };
-    let mut actor = match catch(Box::pin(async { A::start(args, &mut cx).await })).await {
+    let starting = catch(Box::pin(async { A::start(args, &mut cx).await }));
+    let Ok(started) = tokio::time::timeout(cell.start_within, starting).await else {
+        let within = cell.start_within;
+        let text = format!("did not start within {within:?}; see `Spec::start_within`");
+        return Some(failed(During::Start, Cause::Error(text)));
+    };
+    let mut actor = match started {
         Ok(Ok(actor)) => actor,
-        Ok(Err(error)) => return Some(failed(During::Start, Cause::Error(text_of(&error)))),
+        Ok(Err(error)) => return Some(failed(During::Start, error_cause(error))),
         Err(panic) => return Some(failed(During::Start, Cause::Panic(panic))),
     };
+    if !cell.mailbox.is_read_by(incarnation) {
+        return None;
+    }
     cell.state.set(ActorState::Running);
     tracing::debug!(actor = %cell.path, incarnation, "Actor started.");
     boss.started(incarnation);
@@ -177,7 +191,7 @@ async fn lead<A: Actor>(cell: &Arc<ActorCell<A>>, incarnation: u64, boss: &Boss)
             Ok(Handled::Well) if cx.stop_requested() => break Ended::normal(),
             Ok(Handled::Well) => continue,
             Ok(Handled::CutOff) => return None,
-            Ok(Handled::Failed(error)) => Cause::Error(text_of(&error)),
+            Ok(Handled::Failed(error)) => error_cause(error),
             Err(panic) => {
                 cx.finish(false);
                 if !cell.mailbox.is_read_by(incarnation) {
@@ -199,19 +213,26 @@ async fn lead<A: Actor>(cell: &Arc<ActorCell<A>>, incarnation: u64, boss: &Boss)
         cell.state.set(ActorState::Stopping);
         let cause = match catch(Box::pin(actor.stop(&mut cx))).await {
             Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(Cause::Error(text_of(&error))),
+            Ok(Err(error)) => Some(error_cause(error)),
             Err(panic) => Some(Cause::Panic(panic)),
         };
         if let Some(cause) = cause {
             ended.failure = Some(cell.fail(incarnation, During::Stop, cause));
         }
     }
-    // The state of a life that failed is dropped, never used again (conformance D4), and may panic at that (D3).
+    // The state of a life that failed is dropped, never used again, and may panic at that.
     if let Err(panic) = guarded(|| drop((actor, cx))) {
         cell.fail(incarnation, During::Stop, Cause::Panic(panic));
     }
     tracing::debug!(actor = %cell.path, incarnation, exit = ?ended.exit, "Actor ended.");
     Some(ended)
+}
+
+/// Takes the text of an author's error, and drops it where it can do no harm.
+fn error_cause(error: impl fmt::Display) -> Cause {
+    let text = text_of(&error);
+    let _ = guarded(|| drop(error));
+    Cause::Error(text)
 }
 
 /// Tells the supervisor that a life ended, also when its task is cut short.
@@ -237,6 +258,7 @@ impl<A: Actor> Drop for News<A> {
                 exit: Exit::Killed,
                 reason: RestartReason::Killed,
                 failure: None,
+                last: None,
             });
         }
     }
@@ -253,6 +275,7 @@ impl Ended {
             exit: Exit::Failed,
             reason,
             failure: Some(failure),
+            last: None,
         }
     }
 
@@ -261,6 +284,7 @@ impl Ended {
             exit: Exit::Normal,
             reason: RestartReason::Normal,
             failure: None,
+            last: None,
         }
     }
 
@@ -269,6 +293,7 @@ impl Ended {
             exit: Exit::Shutdown,
             reason: RestartReason::Normal,
             failure: None,
+            last: None,
         }
     }
 }
@@ -330,6 +355,8 @@ impl<A: Actor> Role for ActorCell<A> {
         for mut queued in self.mailbox.clear() {
             queued.envelope.abandon();
             let message = queued.envelope.message_type();
+            // What a message does when it is dropped is its author's code.
+            let _ = guarded(|| drop(queued));
             self.dead_letter(
                 incarnation,
                 message,
@@ -367,6 +394,7 @@ impl<A: Actor> Role for ActorCell<A> {
             restarts: self.restarts.load(Ordering::Relaxed),
             capacity: self.mailbox.capacity(),
             mailbox: Some(reading),
+            is_dynamic: false,
         }
     }
 

@@ -18,6 +18,7 @@ use crate::envelope::{Parcel, TaskState, Tie};
 use crate::failure::{Cause, During, catch};
 use crate::mailbox::{Control, GivenUp};
 use crate::registry::Delivery;
+use crate::shared::after as in_future;
 use crate::{Actor, ActorRef, Event, Handler, Message, Path, System};
 
 /// What a life of an actor can do; every handler gets it.
@@ -92,10 +93,12 @@ impl<A: Actor> Context<A> {
     ///
     /// Called a second time for one message, it does nothing and says so.
     pub(crate) fn finish(&mut self, handled: bool) -> bool {
-        if let Some(begun) = self.begun.take() {
+        let begun = self.begun.take();
+        let counts = self.cell.mailbox.finish(self.incarnation, handled);
+        if let Some(begun) = begun.filter(|_| counts) {
             self.cell.group.handle.record(begun.elapsed());
         }
-        self.cell.mailbox.finish(self.incarnation, handled)
+        counts
     }
 
     // ===== events =====
@@ -179,7 +182,7 @@ impl<A: Actor> Context<A> {
     {
         let period = period.max(Duration::from_millis(1));
         self.spawn(move |post| async move {
-            let mut ticks = tokio::time::interval_at(Instant::now() + period, period);
+            let mut ticks = tokio::time::interval_at(in_future(period), period);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
@@ -194,7 +197,9 @@ impl<A: Actor> Context<A> {
 
     /// Tells this actor each item of a stream, in order, waiting for room in the mailbox.
     ///
-    /// To hear of the end, chain a last item to the stream.
+    /// To hear of the end, chain a last item to the stream. An actor that calls
+    /// [`stop`](Self::stop) then is to be [`Transient`](crate::Restart::Transient):
+    /// a permanent one is started again, and so is the stream.
     pub fn attach<S>(&mut self, stream: S) -> Task
     where
         S: Stream + Send + 'static,
@@ -213,8 +218,9 @@ impl<A: Actor> Context<A> {
 
     /// Runs a future beside the handlers and tells this actor its result.
     ///
-    /// A panic in it is a failure of the actor. Work that blocks its thread goes
-    /// through [`blocking`](crate::blocking).
+    /// A panic in it is a failure of the actor. It ends with this life: what is
+    /// under way when the actor fails has no result. Work that blocks its thread
+    /// goes through [`blocking`](crate::blocking).
     pub fn background<F>(&mut self, future: F) -> Task
     where
         F: Future + Send + 'static,

@@ -86,7 +86,8 @@ impl fmt::Display for DeadLetter {
         if text.is_empty() {
             Ok(())
         } else {
-            write!(f, ": {text}")
+            // One line, whatever a panic or an author's `Debug` says.
+            write!(f, ": {}", text.replace('\n', " "))
         }
     }
 }
@@ -126,26 +127,28 @@ impl DeadLetters {
         self.counts[reason as usize].fetch_add(1, Ordering::Relaxed);
         // The text runs code of the message's author: outside the lock, and guarded.
         let text = guarded(|| bounded(text)).unwrap_or_else(|_| "its Debug panicked".to_owned());
+        let message = ShortType(message).to_string();
+        // Logging runs the author's subscriber: not under the lock either.
+        tracing::debug!(actor = %path, message, %reason, text, "Dead letter.");
+        let at = SystemTime::now();
         let mut kept = self.kept.lock();
         let number = kept.next;
         kept.next += 1;
-        if kept.capacity == 0 {
-            return;
-        }
-        if kept.letters.len() == kept.capacity {
+        if kept.letters.len() >= kept.capacity {
             kept.letters.pop_front();
         }
-        let letter = DeadLetter {
-            number,
-            at: SystemTime::now(),
-            path: path.clone(),
-            incarnation,
-            message: ShortType(message).to_string(),
-            reason,
-            text,
-        };
-        tracing::debug!(actor = %letter.path, message = %letter.message, %reason, text = %letter.text, "Dead letter.");
-        kept.letters.push_back(letter);
+        if kept.capacity > 0 {
+            let path = path.clone();
+            kept.letters.push_back(DeadLetter {
+                number,
+                at,
+                path,
+                incarnation,
+                message,
+                reason,
+                text,
+            });
+        }
     }
 
     pub(crate) fn list(&self) -> Vec<DeadLetter> {

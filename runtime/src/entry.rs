@@ -94,7 +94,13 @@ impl<'a, M: Message> Entry<'a, M> {
     pub(crate) fn poll_enter(&mut self, cx: &mut Task<'_>) -> Poll<Result<(), Refused<M>>> {
         let offered = match &mut self.step {
             Step::New(parcel) => match parcel.take() {
-                Some(parcel) => self.to.offer(parcel, WhenFull::Wait(cx.waker())),
+                Some(parcel) => {
+                    let when_full = match self.on_expiry {
+                        GivenUp::Lost => WhenFull::WaitOrDrop(cx.waker()),
+                        GivenUp::TimedOut | GivenUp::Cancelled => WhenFull::Wait(cx.waker()),
+                    };
+                    self.to.offer(parcel, when_full)
+                }
                 None => Offered::Accepted,
             },
             Step::Waiting(ticket) => self.to.poll_ticket(*ticket, cx.waker()),

@@ -4,7 +4,10 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Failure, Path};
+use crate::{ActorState, Failure, Path};
+
+/// Any error, for actors that need not tell theirs apart; `?` turns every error into it.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Why [`tell`](crate::ActorRef::tell) did not deliver.
 #[derive(Clone, PartialEq, Eq)]
@@ -129,6 +132,26 @@ pub enum StartChildError {
     SupervisorStopped(Path),
 }
 
+/// Why a child was not stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StopChildError {
+    /// The supervisor has no child of that name.
+    NotFound(Path),
+    /// The supervisor is stopping or has stopped, and its children with it.
+    SupervisorStopped(Path),
+}
+
+/// Why a system is not ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NotReady {
+    /// The first in the order of paths that is not running; `None` when the system has stopped.
+    pub path: Option<Path>,
+    /// What it is doing instead.
+    pub state: ActorState,
+}
+
 /// Why an actor was not found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -156,6 +179,8 @@ pub enum FindError {
 pub struct Escalated {
     pub(crate) root: Path,
     pub(crate) failure: Option<Failure>,
+    /// Who ended last, if it was not by a failure.
+    pub(crate) last: Option<Path>,
 }
 
 impl Escalated {
@@ -350,18 +375,53 @@ impl fmt::Display for FindError {
 
 impl fmt::Display for Escalated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Escalated {
+            root,
+            failure,
+            last,
+        } = self;
         write!(
             f,
-            "the system stopped: {} gave up, its restart limit is used up",
-            self.root
+            "the system stopped: {root} gave up, its restart limit is used up"
         )?;
-        match &self.failure {
-            Some(failure) => write!(f, "; the last failure: {failure}"),
-            None => Ok(()),
+        match (failure, last) {
+            (_, Some(last)) => write!(
+                f,
+                "; the last to end was {last}, normally: give it `Restart::Transient` if it may end"
+            ),
+            (Some(failure), None) => write!(f, "; the last failure: {failure}"),
+            (None, None) => Ok(()),
         }
     }
 }
 
+impl fmt::Display for StopChildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StopChildError::NotFound(path) => {
+                write!(f, "there is no {path}; it may have ended by itself")
+            }
+            StopChildError::SupervisorStopped(path) => {
+                write!(
+                    f,
+                    "the supervisor {path} is stopping, and its children with it"
+                )
+            }
+        }
+    }
+}
+
+impl fmt::Display for NotReady {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.path {
+            Some(path) => write!(f, "{path} is {}", self.state.as_str()),
+            None => f.write_str("the system has stopped"),
+        }
+    }
+}
+
+impl Error for StopChildError {}
+impl Error for NotReady {}
 impl Error for StartError {}
 impl Error for StartChildError {}
 impl Error for FindError {}

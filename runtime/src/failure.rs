@@ -264,7 +264,7 @@ pub(crate) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, Panic> {
     GUARDED.set(GUARDED.get() - 1);
     result.map_err(|payload| {
         let text = payload_text(&*payload);
-        // Dropping the payload runs the user's code once more (conformance D3).
+        // Dropping the payload runs the user's code once more.
         if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(second);
         }

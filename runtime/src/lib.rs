@@ -22,6 +22,59 @@
 //!   as a [`DeadLetter`]. For every actor, at any moment at rest,
 //!   *sent = handled + failed + rejected + dropped + queued* ([`Ledger`]).
 
+//! # In a handler
+//!
+//! Handlers run on tokio, so what is written for tokio works in them: its timers,
+//! sockets, and clients built on it. For streams to [attach](Context::attach),
+//! `tokio-stream` or `futures` serve.
+//!
+//! # Logs
+//!
+//! Failures, restarts and give-ups are `tracing` events; set a subscriber up in
+//! `main`, for example `tracing_subscriber::fmt().init()`. Where there is none,
+//! failures and give-ups go to standard error.
+//!
+//! # Testing
+//!
+//! In a test, let the system live in the test's own runtime with its clock
+//! paused: a day passes in milliseconds, and everything has happened that can
+//! when a `sleep` of the test returns. It takes `tokio` with the features `macros`
+//! and `test-util` as a dev-dependency.
+//!
+//! ```
+//! # use std::{convert::Infallible, time::Duration};
+//! # use greenroom::prelude::*;
+//! # struct Bell(u32);
+//! # impl Actor for Bell {
+//! #     type Args = ();
+//! #     type Error = Infallible;
+//! #     async fn start((): (), cx: &mut Context<Self>) -> Result<Self, Infallible> {
+//! #         cx.every(Duration::from_secs(3600), Ring);
+//! #         Ok(Bell(0))
+//! #     }
+//! # }
+//! # #[derive(Clone)] struct Ring;
+//! # impl Message for Ring { type Reply = (); }
+//! # struct Rung;
+//! # impl Message for Rung { type Reply = u32; }
+//! # impl Handler<Ring> for Bell {
+//! #     async fn handle(&mut self, _: Ring, _: &mut Context<Self>) -> Result<(), Infallible> { self.0 += 1; Ok(()) }
+//! # }
+//! # impl Handler<Rung> for Bell {
+//! #     async fn handle(&mut self, _: Rung, _: &mut Context<Self>) -> Result<u32, Infallible> { Ok(self.0) }
+//! # }
+//! // #[tokio::test(start_paused = true)]
+//! async fn a_bell_rings_every_hour() {
+//!     let tree = Supervisor::one_for_one("app").child(Bell::spec("bell", ()));
+//!     let system = System::builder().in_current_runtime().start(tree).await.unwrap();
+//!     tokio::time::sleep(Duration::from_secs(86_401)).await;
+//!     let bell = system.find::<Bell>("app/bell").unwrap();
+//!     assert_eq!(bell.ask(Rung).await.unwrap(), 24);
+//! }
+//! # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+//! #     .block_on(a_bell_rings_every_hour());
+//! ```
+
 #![forbid(unsafe_code)]
 
 mod actor;
@@ -52,7 +105,8 @@ pub use actor_ref::{ASK_TIMEOUT, ActorRef, Ask, Recipient, Tell, WeakActorRef};
 pub use context::{Context, Task};
 pub use dead_letter::{DeadLetter, DeadLetterReason};
 pub use error::{
-    AskError, Escalated, FindError, StartChildError, StartError, TellError, TryTellError,
+    AskError, BoxError, Escalated, FindError, NotReady, StartChildError, StartError,
+    StopChildError, TellError, TryTellError,
 };
 pub use failure::{During, Failure, FailureKind};
 pub use greenroom_supervision::{Backoff, Restart};
@@ -60,14 +114,16 @@ pub use metrics::{Family, HistogramReading, Ledger, Metric, MetricKind, Sample, 
 pub use path::Path;
 pub use registry::Delivery;
 pub use snapshot::{ActorInfo, ActorState, MailboxInfo};
-pub use spec::{ChildSpec, MAILBOX_CAPACITY, STOP_WITHIN, Spec, Supervisor};
+pub use spec::{
+    ChildSpec, MAILBOX_CAPACITY, MAILBOX_CAPACITY_MAX, START_WITHIN, STOP_WITHIN, Spec, Supervisor,
+};
 pub use supervisor_ref::SupervisorRef;
 pub use system::{Builder, DEAD_LETTERS, System, block_on, blocking};
 
 /// What an actor's author needs, in one line.
 pub mod prelude {
     pub use crate::{
-        Actor, ActorRef, Backoff, Context, Event, Handler, Message, Recipient, Restart, Spec,
-        Supervisor, System,
+        Actor, ActorRef, Backoff, BoxError, Context, Event, Handler, Message, Recipient, Restart,
+        Spec, Supervisor, System,
     };
 }

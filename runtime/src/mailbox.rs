@@ -30,7 +30,7 @@ use tokio::time::Instant;
 
 use crate::Actor;
 use crate::envelope::Envelope;
-use crate::failure::Failure;
+use crate::failure::{Failure, guarded};
 use crate::tally::{Dropped, Rejected, Tally};
 
 pub(crate) struct Mailbox<A: Actor> {
@@ -96,8 +96,8 @@ pub(crate) enum WhenFull<'a> {
     Drop,
     /// Stand in line, and be woken.
     Wait(&'a Waker),
-    /// Hand it back, uncounted: the caller offers it again.
-    Probe,
+    /// The same for a publisher, to whom a closed mailbox is a loss.
+    WaitOrDrop(&'a Waker),
 }
 
 /// Why a sender that waited for room gave up.
@@ -167,21 +167,24 @@ impl<A: Actor> Mailbox<A> {
         when_full: WhenFull<'_>,
     ) -> Admission<A> {
         let now = Instant::now();
+        // Cloning a waker is its executor's code: not under the lock.
+        let waker = match when_full {
+            WhenFull::Wait(waker) | WhenFull::WaitOrDrop(waker) => Some(waker.clone()),
+            WhenFull::Refuse | WhenFull::Drop => None,
+        };
+        let is_loss = matches!(when_full, WhenFull::Drop | WhenFull::WaitOrDrop(_));
         let mut state = self.state.lock();
+        state.tally.sent += 1;
         if !state.open {
-            if !matches!(when_full, WhenFull::Probe) {
-                state.tally.sent += 1;
-                if matches!(when_full, WhenFull::Drop) {
-                    state.tally.dropped[Dropped::Stopped as usize] += 1;
-                } else {
-                    state.tally.rejected[Rejected::Stopped as usize] += 1;
-                }
+            if is_loss {
+                state.tally.dropped[Dropped::Stopped as usize] += 1;
+            } else {
+                state.tally.rejected[Rejected::Stopped as usize] += 1;
             }
             return Admission::Closed(envelope);
         }
         // Whoever waits already comes first, so that nobody overtakes.
         if state.queue.len() < self.capacity && state.waiting.is_empty() {
-            state.tally.sent += 1;
             state.push(envelope, now);
             let receiver = state.receiver.take();
             drop(state);
@@ -190,33 +193,28 @@ impl<A: Actor> Mailbox<A> {
             }
             return Admission::Accepted;
         }
-        match when_full {
-            WhenFull::Probe => Admission::Full(envelope),
-            WhenFull::Refuse => {
-                state.tally.sent += 1;
-                state.tally.rejected[Rejected::Full as usize] += 1;
-                Admission::Full(envelope)
-            }
-            WhenFull::Drop => {
-                state.tally.sent += 1;
-                state.tally.dropped[Dropped::Full as usize] += 1;
-                Admission::Full(envelope)
-            }
-            WhenFull::Wait(waker) => {
-                state.tally.sent += 1;
-                let ticket = Ticket(state.next_ticket);
-                state.next_ticket += 1;
-                state.waiting.insert(ticket, (envelope, waker.clone()));
-                Admission::Waiting(ticket)
-            }
+        if let Some(waker) = waker {
+            let ticket = Ticket(state.next_ticket);
+            state.next_ticket += 1;
+            state.waiting.insert(ticket, (envelope, waker));
+            return Admission::Waiting(ticket);
         }
+        if is_loss {
+            state.tally.dropped[Dropped::Full as usize] += 1;
+        } else {
+            state.tally.rejected[Rejected::Full as usize] += 1;
+        }
+        Admission::Full(envelope)
     }
 
     /// Asks again for a sender that waits.
     pub(crate) fn poll_ticket(&self, ticket: Ticket, waker: &Waker) -> Admission<A> {
+        let mut waker = waker.clone();
         let mut state = self.state.lock();
         if let Some((_, registered)) = state.waiting.get_mut(&ticket) {
-            registered.clone_from(waker);
+            std::mem::swap(registered, &mut waker);
+            // The earlier one is dropped behind the lock: it is its executor's code.
+            drop(state);
             return Admission::Waiting(ticket);
         }
         match state.returned.remove(&ticket) {
@@ -228,12 +226,13 @@ impl<A: Actor> Mailbox<A> {
     /// Leaves the line; `None` if the message had been accepted before.
     pub(crate) fn give_up(&self, ticket: Ticket, why: GivenUp) -> Option<Box<dyn Envelope<A>>> {
         let mut state = self.state.lock();
-        if let Some((envelope, _)) = state.waiting.remove(&ticket) {
+        if let Some((envelope, _waker)) = state.waiting.remove(&ticket) {
             match why {
                 GivenUp::TimedOut => state.tally.rejected[Rejected::TimedOut as usize] += 1,
                 GivenUp::Cancelled => state.tally.rejected[Rejected::Cancelled as usize] += 1,
                 GivenUp::Lost => state.tally.dropped[Dropped::Full as usize] += 1,
             }
+            drop(state);
             return Some(envelope);
         }
         // Already counted when it was returned.
@@ -316,7 +315,8 @@ impl<A: Actor> Mailbox<A> {
             }
             drop(state);
             // Dropping a message and waking a task may run other people's code: not under the lock.
-            drop(discarded);
+            // Nor may a message that panics when it is dropped end this life without a word.
+            let _ = guarded(|| drop(discarded));
             woken.into_iter().for_each(Waker::wake);
             match next {
                 Some(queued) => Poll::Ready(Next::Message(queued)),

@@ -77,7 +77,7 @@ pub enum MetricKind {
 
 impl Metric {
     /// Every metric, in the order in which it is exposed.
-    pub const ALL: [Metric; 21] = [
+    pub const ALL: &'static [Metric] = &[
         Metric::Actors,
         Metric::ActorStarts,
         Metric::ActorRestarts,
@@ -400,6 +400,7 @@ impl Group {
 /// The groups of a system, and what is counted for the system as a whole.
 pub(crate) struct Meters {
     groups: DashMap<String, Arc<Group>>,
+    creating: Mutex<()>,
     pub(crate) escalations: AtomicU64,
 }
 
@@ -407,6 +408,7 @@ impl Meters {
     pub(crate) fn new() -> Self {
         Meters {
             groups: DashMap::new(),
+            creating: Mutex::new(()),
             escalations: AtomicU64::new(0),
         }
     }
@@ -422,6 +424,8 @@ impl Meters {
         if let Some(group) = self.groups.get(name) {
             return Arc::clone(&group);
         }
+        // One at a time, or several would pass the limit together.
+        let _creating = self.creating.lock();
         let name = if self.groups.len() < GROUPS_MAX {
             name
         } else {

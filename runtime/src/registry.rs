@@ -7,13 +7,14 @@
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
-use tokio::time::Instant;
 
 use crate::entry::{Entry, Offered, Receive, Refused};
 use crate::envelope::Parcel;
@@ -96,15 +97,21 @@ impl Registry {
         } else {
             String::new()
         };
-        let mut found: Vec<String> = self
-            .names
-            .iter()
-            .map(|entry| entry.key().as_str().to_owned())
-            .filter(|p| {
-                p.strip_prefix(&prefix)
-                    .is_some_and(|rest| !rest.contains('/'))
-            })
+        let paths = || self.names.iter().map(|entry| entry.key().clone());
+        // First of all those of the same name in another place.
+        let name = path.rsplit('/').next();
+        let mut found: Vec<String> = paths()
+            .filter(|p| Some(p.name()) == name)
+            .map(|p| p.to_string())
             .collect();
+        if found.is_empty() {
+            let near = |p: &Path| {
+                p.as_str()
+                    .strip_prefix(&prefix)
+                    .is_some_and(|rest| !rest.contains('/'))
+            };
+            found = paths().filter(near).map(|p| p.to_string()).collect();
+        }
         found.sort_unstable();
         found.truncate(16);
         found
@@ -179,41 +186,41 @@ impl Registry {
     pub(crate) async fn publish_within<E: Event>(&self, event: E, limit: Duration) -> Delivery {
         let topic = self.topic::<E>();
         topic.counts.published.fetch_add(1, Ordering::Relaxed);
-        let deadline = Instant::now() + limit;
-        let mut delivery = Delivery::default();
-        let mut late = Vec::new();
         let subscribers = topic.subscribers.load_full();
-        // First all that have room, so that one slow subscriber does not delay the others.
+        // All at once, so that a slow subscriber delays no other, and when this future is
+        // dropped each mailbox has counted what it did not take.
+        let mut entries: Vec<Option<Entry<'_, E>>> = Vec::with_capacity(subscribers.len());
         for subscriber in subscribers.iter() {
-            match subscriber.offer(Parcel::told(event.clone()), WhenFull::Probe) {
-                Offered::Accepted | Offered::Waiting(_) => {
-                    topic.counts.delivered.fetch_add(1, Ordering::Relaxed);
-                    delivery.delivered += 1;
-                }
-                Offered::Full(parcel) => late.push((subscriber, parcel)),
-                Offered::Closed(parcel) => {
-                    // Offered again to be counted.
-                    let _ = subscriber.offer(Parcel::told(parcel.message.clone()), WhenFull::Drop);
-                    topic.lost(&**subscriber, &parcel.message, true, &mut delivery);
-                }
-            }
+            let mut entry = Entry::new(&**subscriber, Parcel::told(event.clone()), GivenUp::Lost);
+            entry.limit(limit);
+            entries.push(Some(entry));
         }
-        for (subscriber, parcel) in late {
-            let mut entry = Entry::new(&**subscriber, parcel, GivenUp::Lost);
-            entry.limit(deadline.saturating_duration_since(Instant::now()));
-            match std::future::poll_fn(|cx| entry.poll_enter(cx)).await {
-                Ok(()) => {
-                    topic.counts.delivered.fetch_add(1, Ordering::Relaxed);
-                    delivery.delivered += 1;
+        let mut delivery = Delivery::default();
+        poll_fn(|cx| {
+            let mut all_done = Poll::Ready(());
+            for (slot, subscriber) in entries.iter_mut().zip(subscribers.iter()) {
+                let Some(entry) = slot else { continue };
+                match entry.poll_enter(cx) {
+                    Poll::Pending => {
+                        all_done = Poll::Pending;
+                        continue;
+                    }
+                    Poll::Ready(Ok(())) => {
+                        topic.counts.delivered.fetch_add(1, Ordering::Relaxed);
+                        delivery.delivered += 1;
+                    }
+                    Poll::Ready(Err(Refused::TimedOut(parcel, _))) => {
+                        topic.lost(&**subscriber, &parcel.message, false, &mut delivery);
+                    }
+                    Poll::Ready(Err(Refused::Stopped(parcel))) => {
+                        topic.lost(&**subscriber, &parcel.message, true, &mut delivery);
+                    }
                 }
-                Err(Refused::TimedOut(parcel, _)) => {
-                    topic.lost(&**subscriber, &parcel.message, false, &mut delivery);
-                }
-                Err(Refused::Stopped(parcel)) => {
-                    topic.lost(&**subscriber, &parcel.message, true, &mut delivery);
-                }
+                *slot = None;
             }
-        }
+            all_done
+        })
+        .await;
         delivery
     }
 

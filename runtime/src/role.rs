@@ -51,21 +51,26 @@ pub(crate) enum Note {
         role: Arc<dyn Role>,
         restart: Restart,
         reply: oneshot::Sender<Result<(), StartChildError>>,
+        permit: Permit,
     },
     StopChild {
         path: Path,
         reply: oneshot::Sender<bool>,
+        permit: Permit,
     },
     /// The supervisor is to stop; how is in its cell.
     Stop,
 }
+
+/// The place of one command before a supervisor; its commands are bounded by how many there are.
+pub(crate) type Permit = tokio::sync::OwnedSemaphorePermit;
 
 /// Who is told what becomes of a life.
 #[derive(Clone)]
 pub(crate) struct Boss {
     pub(crate) id: ChildId,
     /// Not bounded by a number, but by what is written to it: two notes for each
-    /// life that the receiver began, and one command for each caller that awaits.
+    /// life that the receiver began, and commands, each of which holds a [`Permit`].
     pub(crate) notes: mpsc::UnboundedSender<Note>,
 }
 
@@ -75,6 +80,8 @@ pub(crate) struct Ended {
     pub(crate) exit: Exit,
     pub(crate) reason: RestartReason,
     pub(crate) failure: Option<Failure>,
+    /// Of a supervisor that gave up: the child that ended normally and was one too many.
+    pub(crate) last: Option<Path>,
 }
 
 impl Boss {

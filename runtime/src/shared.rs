@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::Path;
 use crate::dead_letter::DeadLetters;
@@ -44,4 +44,11 @@ impl Drop for Shared {
             workers.shutdown_background();
         }
     }
+}
+
+/// Returns the moment so far from now; a duration beyond what a clock can say is thirty years.
+pub(crate) fn after(duration: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 86_400);
+    let now = Instant::now();
+    now.checked_add(duration).unwrap_or_else(|| now + FAR)
 }

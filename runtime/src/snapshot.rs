@@ -94,6 +94,8 @@ pub(crate) struct Seen {
     pub(crate) restarts: u64,
     pub(crate) capacity: usize,
     pub(crate) mailbox: Option<Reading>,
+    /// A supervisor whose children come and go.
+    pub(crate) is_dynamic: bool,
 }
 
 impl From<Seen> for ActorInfo {

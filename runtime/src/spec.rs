@@ -22,6 +22,14 @@ use crate::supervisor::SupervisorCell;
 /// memory only while messages are in it.
 pub const MAILBOX_CAPACITY: usize = 1024;
 
+/// How many messages a mailbox holds at most, whatever its spec says: 2^24.
+pub const MAILBOX_CAPACITY_MAX: usize = 1 << 24;
+
+/// How long an actor may take to start unless its spec says otherwise.
+///
+/// Thirty seconds: longer than a connection takes that comes at all.
+pub const START_WITHIN: Duration = Duration::from_secs(30);
+
 /// How long an actor may take to stop unless its spec says otherwise.
 ///
 /// Five seconds, as OTP gives its workers.
@@ -43,6 +51,7 @@ impl<A: Actor> Spec<A> {
             restart: Restart::default(),
             terms: Terms {
                 mailbox: MAILBOX_CAPACITY,
+                start_within: START_WITHIN,
                 stop_within: STOP_WITHIN,
                 group: None,
             },
@@ -61,10 +70,20 @@ impl<A: Actor> Spec<A> {
         self
     }
 
-    /// Sets how many messages the mailbox holds; [1,024](MAILBOX_CAPACITY) by default, at least 1.
+    /// Sets how many messages the mailbox holds; [1,024](MAILBOX_CAPACITY) by default, at least 1, at most [2^24](MAILBOX_CAPACITY_MAX).
     #[must_use]
     pub fn mailbox(mut self, capacity: usize) -> Self {
-        self.terms.mailbox = capacity.max(1);
+        self.terms.mailbox = capacity.clamp(1, MAILBOX_CAPACITY_MAX);
+        self
+    }
+
+    /// Sets how long `Actor::start` may take; [thirty seconds](START_WITHIN) by default.
+    ///
+    /// A start that takes longer has failed, and its future is dropped. One that
+    /// blocks its thread cannot be given up.
+    #[must_use]
+    pub fn start_within(mut self, limit: Duration) -> Self {
+        self.terms.start_within = limit;
         self
     }
 
@@ -82,7 +101,8 @@ impl<A: Actor> Spec<A> {
     /// Sets the label under which the actor's metrics are added up; its type's name by default.
     ///
     /// All actors of one group make one set of series, however many they are. A
-    /// system has at most 256 groups; what is beyond counts as `_other`.
+    /// system has at most 256 groups; what is beyond counts as `_other`, and so
+    /// does a group whose name begins with `_`.
     #[must_use]
     pub fn group(mut self, group: impl Into<String>) -> Self {
         self.terms.group = Some(group.into());
@@ -120,6 +140,7 @@ impl<A: Actor> Spec<A> {
             mailbox,
             stop_within,
             group,
+            ..
         } = &self.terms;
         let group = group
             .as_ref()
@@ -241,6 +262,25 @@ impl Supervisor {
     ///
     /// Children are started through [`SupervisorRef::start_child`](crate::SupervisorRef::start_child)
     /// and stop all at once. A child that ends for good is forgotten.
+    ///
+    /// The restart limit is one for all of them: with the default, a second
+    /// failure within 5 s ends them all, and the supervisor comes back *empty*.
+    /// So give it the limit that its number of children calls for, and put who
+    /// fills it behind it in a `rest_for_one`, to be started again with it:
+    ///
+    /// ```
+    /// # use std::{convert::Infallible, time::Duration};
+    /// # use greenroom::prelude::*;
+    /// # struct Foreman;
+    /// # impl Actor for Foreman {
+    /// #     type Args = ();
+    /// #     type Error = Infallible;
+    /// #     async fn start((): (), _: &mut Context<Self>) -> Result<Self, Infallible> { Ok(Foreman) }
+    /// # }
+    /// let floor = Supervisor::rest_for_one("floor")
+    ///     .child(Supervisor::dynamic("workers").restart_limit(20, Duration::from_secs(10)))
+    ///     .child(Foreman::spec("foreman", ()));
+    /// ```
     #[must_use]
     pub fn dynamic(name: impl Into<String>) -> Self {
         Self::new(name, Strategy::Dynamic)

@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use greenroom_supervision::{Backoff, ChildId, Exit, Law, Limit, Restart, Strategy, Verdict};
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use crate::error::StartChildError;
+use crate::failure::{Cause, During, catch};
 use crate::metrics::{Group, SUPERVISORS};
-use crate::role::{Boss, Ended, Note, RestartReason, Role, StateCell};
-use crate::shared::Shared;
+use crate::role::{Boss, Ended, Note, Permit, RestartReason, Role, StateCell};
+use crate::shared::{Shared, after as in_future};
 use crate::snapshot::{ActorState, Seen};
 use crate::{Failure, Path};
 
@@ -27,6 +28,9 @@ use crate::{Failure, Path};
 ///
 /// It only matters for a handler that blocks its thread, which nothing can end.
 const CUT_OFF_AFTER: Duration = Duration::from_millis(100);
+
+/// How many commands may wait for a supervisor; further callers wait for a place.
+const COMMANDS_MAX: usize = 256;
 
 /// A supervisor's role: what stays of it when it is restarted.
 pub(crate) struct SupervisorCell {
@@ -42,6 +46,8 @@ pub(crate) struct SupervisorCell {
     incarnation: AtomicU64,
     /// [`RUN`], [`STOP`] or [`DRAIN`].
     order: AtomicU8,
+    /// How many commands may be on their way to it.
+    commands: Arc<Semaphore>,
     /// Where the running life listens.
     notes: Mutex<Option<mpsc::UnboundedSender<Note>>>,
 }
@@ -71,8 +77,17 @@ impl SupervisorCell {
             restarts: AtomicU64::new(0),
             incarnation: AtomicU64::new(0),
             order: AtomicU8::new(RUN),
+            commands: Arc::new(Semaphore::new(COMMANDS_MAX)),
             notes: Mutex::new(None),
         })
+    }
+
+    /// Waits for a place before this supervisor.
+    pub(crate) async fn permit(&self) -> Permit {
+        match Arc::clone(&self.commands).acquire_owned().await {
+            Ok(permit) => permit,
+            Err(_) => unreachable!("nobody closes it"),
+        }
     }
 
     /// Sends a note to the running life; gives it back when there is none.
@@ -106,7 +121,17 @@ impl Role for SupervisorCell {
         let life = Life::new(Arc::clone(&self), incarnation, inbox, sender);
         self.system.handle.spawn(async move {
             let cell = Arc::clone(&life.cell);
-            let ended = life.lead(&boss).await;
+            let ended = match catch(Box::pin(life.lead(&boss))).await {
+                Ok(ended) => ended,
+                // Nothing of an author runs here unguarded, so this is a fault of the runtime:
+                // the children have been ended, and the supervisor above decides.
+                Err(panic) => {
+                    let (path, cause) = (cell.path.clone(), Cause::Panic(panic));
+                    let failure = Failure::new(path, incarnation, During::Background, cause);
+                    failure.report();
+                    Ended::failed(failure)
+                }
+            };
             *cell.notes.lock() = None;
             boss.ended(incarnation, ended);
         });
@@ -155,11 +180,24 @@ impl Role for SupervisorCell {
             restarts: self.restarts.load(Ordering::Relaxed),
             capacity: 0,
             mailbox: None,
+            is_dynamic: self.strategy == Strategy::Dynamic,
         }
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
+    }
+}
+
+impl Drop for Life {
+    /// A life that ended as it should has no child running; of one that panicked none may stay behind.
+    fn drop(&mut self) {
+        for child in self.table.values() {
+            if let Some(incarnation) = child.running {
+                child.role.kill(incarnation);
+                child.role.cut_off(incarnation);
+            }
+        }
     }
 }
 
@@ -292,11 +330,18 @@ impl Life {
                     role,
                     restart,
                     reply,
+                    permit,
                 } => {
+                    let _held = permit;
                     // The caller may be gone; the child is there all the same.
                     let _ = reply.send(self.start_new(role, restart).await);
                 }
-                Note::StopChild { path, reply } => {
+                Note::StopChild {
+                    path,
+                    reply,
+                    permit,
+                } => {
+                    let _held = permit;
                     let _ = reply.send(self.stop_for_good(&path).await);
                 }
                 Note::Started { .. } | Note::Stop => {}
@@ -393,15 +438,19 @@ impl Life {
                     }
                 }
                 // Started by the main loop also when it is due at once, so that others are
-                // served between the tries of a child that does not come up (conformance X04).
+                // served between the tries of a child that does not come up.
                 self.pending.push(Pending {
-                    due: Instant::now() + after,
+                    due: in_future(after),
                     start,
                 });
                 None
             }
             Verdict::Escalate { stop } => {
-                tracing::error!(supervisor = %self.cell.path, "Restart limit used up, giving up.");
+                let last = self
+                    .table
+                    .get(&cause)
+                    .map(|child| child.role.path().clone());
+                self.report_escalation(cause);
                 self.cell
                     .system
                     .meters
@@ -411,13 +460,31 @@ impl Life {
                     self.stop_child(id, false).await;
                 }
                 self.let_go();
-                let failure = self.last_failure.take();
                 Some(Ended {
                     exit: Exit::Shutdown,
                     reason: RestartReason::Escalation,
-                    failure,
+                    failure: self.last_failure.take(),
+                    last: last.filter(|_| reason == RestartReason::Normal),
                 })
             }
+        }
+    }
+
+    /// Tells that this supervisor gives up, on standard error where nobody listens to the log.
+    fn report_escalation(&self, cause: ChildId) {
+        let supervisor = &self.cell.path;
+        let child = self
+            .table
+            .get(&cause)
+            .map_or("", |child| child.role.path().as_str());
+        let limit = self.cell.limit;
+        let (restarts, within) = (limit.restarts(), limit.within());
+        if tracing::dispatcher::has_been_set() {
+            tracing::error!(%supervisor, child, restarts, ?within, "Restart limit used up, giving up.");
+        } else {
+            eprintln!(
+                "greenroom: {supervisor} gives up and stops its children: {child} ended once more than the {restarts} in {within:?} that may be restarted"
+            );
         }
     }
 
@@ -655,7 +722,7 @@ impl Life {
 
 impl Dying {
     fn new(incarnation: u64, role: &Arc<dyn Role>) -> Self {
-        let deadline = role.stop_within().map(|within| Instant::now() + within);
+        let deadline = role.stop_within().map(in_future);
         Dying {
             incarnation,
             role: Arc::clone(role),

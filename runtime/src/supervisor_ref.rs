@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::error::StartChildError;
+use crate::error::{StartChildError, StopChildError};
 use crate::path::is_valid_name;
 use crate::role::{Note, Role};
 use crate::supervisor::SupervisorCell;
@@ -44,7 +44,7 @@ impl SupervisorRef {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future after its first poll does not take the order back.
+    /// Dropping the future once the order is given does not take it back.
     pub async fn start_child<A: Actor>(
         &self,
         spec: Spec<A>,
@@ -56,6 +56,7 @@ impl SupervisorRef {
         let restart = spec.restart;
         let path = self.cell.path.join(&spec.name);
         let child = spec.cell(path, Arc::clone(&self.cell.system));
+        let permit = self.cell.permit().await;
         let (reply, answer) = oneshot::channel();
         let role = Arc::clone(&child) as Arc<dyn Role>;
         self.cell
@@ -63,21 +64,42 @@ impl SupervisorRef {
                 role,
                 restart,
                 reply,
+                permit,
             })
             .map_err(|_| stopped())?;
         answer.await.unwrap_or_else(|_| Err(stopped()))?;
         Ok(ActorRef::new(child))
     }
 
-    /// Stops a child for good, once it has handled what is in its mailbox; `false` if there is none of that name.
+    /// Stops a child for good, once it has handled what is in its mailbox.
+    ///
+    /// Not to be awaited by the child itself, which would wait for its own end: it
+    /// calls [`Context::stop`](crate::Context::stop).
+    ///
+    /// # Errors
+    ///
+    /// [`StopChildError`] when there is no child of that name, or the supervisor
+    /// is stopping.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future after its first poll does not take the order back.
-    pub async fn stop_child(&self, name: &str) -> bool {
-        let (reply, answer) = oneshot::channel();
+    /// Dropping the future once the order is given does not take it back.
+    pub async fn stop_child(&self, name: &str) -> Result<(), StopChildError> {
+        let stopped = || StopChildError::SupervisorStopped(self.cell.path.clone());
+        let permit = self.cell.permit().await;
         let path = self.cell.path.join(name);
-        self.cell.send(Note::StopChild { path, reply }).is_ok() && answer.await.unwrap_or(false)
+        let (reply, answer) = oneshot::channel();
+        let note = Note::StopChild {
+            path: path.clone(),
+            reply,
+            permit,
+        };
+        self.cell.send(note).map_err(|_| stopped())?;
+        match answer.await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(StopChildError::NotFound(path)),
+            Err(_) => Err(stopped()),
+        }
     }
 }
 

@@ -14,12 +14,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cell::ActorCell;
 use crate::dead_letter::{DeadLetter, DeadLetters};
-use crate::error::{Escalated, FindError, StartError};
+use crate::error::{Escalated, FindError, NotReady, StartError};
 use crate::metrics::{Family, Ledger, Meters};
 use crate::registry::{Delivery, Registry};
 use crate::role::{Boss, Ended, Note, RestartReason, Role};
 use crate::shared::Shared;
-use crate::snapshot::{ActorInfo, ActorState};
+use crate::snapshot::{ActorInfo, ActorState, Seen};
 use crate::supervisor::SupervisorCell;
 use crate::supervisor_ref::SupervisorRef;
 use crate::{Actor, ActorRef, Event, Path, Supervisor};
@@ -98,9 +98,8 @@ impl Builder {
         } else {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
             builder.enable_all().thread_name("greenroom");
-            if let Some(workers) = self.workers {
-                builder.worker_threads(workers);
-            }
+            let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+            builder.worker_threads(self.workers.unwrap_or_else(cores));
             let runtime = builder
                 .build()
                 .map_err(|error| StartError::NoWorkers(error.to_string()))?;
@@ -251,7 +250,9 @@ impl System {
     /// Publishes an event to all its subscribers, and never waits for any of them.
     ///
     /// A subscriber whose mailbox is full does not get the event: that is counted
-    /// by actor and reason, and kept as a dead letter. Events of one publisher
+    /// by actor and reason, and kept as a dead letter. An event that nobody has
+    /// subscribed to yet is heard by nobody, so list subscribers before publishers
+    /// in the tree. Events of one publisher
     /// reach each subscriber in the order in which they were published.
     ///
     /// # Examples
@@ -320,22 +321,40 @@ impl System {
         self.shared.scrape()
     }
 
-    /// Returns whether the whole tree is up and not stopping; the words of `Err` say what is not.
+    /// Returns whether the whole tree is up and not stopping.
+    ///
+    /// Children of [dynamic](Supervisor::dynamic) supervisors do not count: they
+    /// come and go while the service is as ready as ever.
     ///
     /// # Errors
     ///
-    /// One sentence that names the first actor that is not running.
-    pub fn ready(&self) -> Result<(), String> {
-        if self.shared.end.borrow().is_some() {
-            return Err("the system has stopped".to_owned());
+    /// [`NotReady`] names the first that is not running.
+    pub fn ready(&self) -> Result<(), NotReady> {
+        let (mut roles, mut dynamic) = (Vec::new(), Vec::new());
+        self.shared.registry.for_each(|role| {
+            let seen = role.seen(false);
+            if seen.is_dynamic {
+                dynamic.push(format!("{}/", seen.path));
+            }
+            roles.push(seen);
+        });
+        if roles.is_empty() {
+            return Err(NotReady {
+                path: None,
+                state: ActorState::Stopped,
+            });
         }
-        let down = self
-            .snapshot()
-            .into_iter()
-            .find(|info| info.state != ActorState::Running);
-        match down {
+        let counts = |seen: &&Seen| !dynamic.iter().any(|d| seen.path.as_str().starts_with(d));
+        let down = roles
+            .iter()
+            .filter(counts)
+            .filter(|seen| seen.state != ActorState::Running);
+        match down.min_by(|a, b| a.path.cmp(&b.path)) {
             None => Ok(()),
-            Some(info) => Err(format!("{} is {}", info.path, info.state.as_str())),
+            Some(seen) => Err(NotReady {
+                path: Some(seen.path.clone()),
+                state: seen.state,
+            }),
         }
     }
 
@@ -345,17 +364,22 @@ impl System {
     ///
     /// Children stop in the reverse order of their start. Each takes no more
     /// messages, handles those in its mailbox and ends, within its
-    /// [deadline](crate::Spec::stop_within).
+    /// [deadline](crate::Spec::stop_within). What is queued before a child that
+    /// is down, waiting for its restart, becomes dead letters.
+    ///
+    /// Not to be awaited in a handler, which would wait for its own end: an actor
+    /// that ends the system calls [`request_stop`](Self::request_stop).
     ///
     /// # Cancel safety
     ///
     /// Dropping the future after its first poll does not take the order back.
     pub async fn stop(&self) {
-        self.begin_stop();
+        self.request_stop();
         self.ended().await;
     }
 
-    fn begin_stop(&self) {
+    /// Asks the tree to stop, as [`stop`](Self::stop) does, and returns at once.
+    pub fn request_stop(&self) {
         let root = self.shared.root.lock().clone();
         if let Some(root) = root {
             root.stop(0, true);
@@ -373,12 +397,13 @@ impl System {
     /// It can be dropped and called again.
     pub async fn stopped(&self) -> Result<(), Escalated> {
         let ended = self.ended().await;
-        let escalated = matches!(ended.reason, RestartReason::Escalation);
+        let escalated = ended.reason == RestartReason::Escalation || ended.exit != Exit::Shutdown;
         let root = self.shared.root_path.lock().clone();
         match root {
             Some(root) if escalated => Err(Escalated {
                 root,
                 failure: ended.failure,
+                last: ended.last,
             }),
             _ => Ok(()),
         }
@@ -397,7 +422,7 @@ impl System {
         let asked = self.stop_signal();
         self.shared.handle.spawn(async move {
             asked.await;
-            system.begin_stop();
+            system.request_stop();
         });
     }
 
@@ -502,7 +527,7 @@ impl StopUnlessUp {
 impl Drop for StopUnlessUp {
     fn drop(&mut self) {
         if let Some(system) = &self.system {
-            system.begin_stop();
+            system.request_stop();
         }
     }
 }
@@ -522,21 +547,18 @@ impl fmt::Debug for System {
 ///
 /// It is for `main` functions without a runtime of their own.
 ///
-/// # Errors
-///
-/// Those of the future; and the I/O error as its `E` when this thread cannot
-/// have an event loop.
-///
 /// # Panics
 ///
-/// When it is called inside a tokio runtime.
-pub fn block_on<T, E: From<std::io::Error>>(
-    future: impl Future<Output = Result<T, E>>,
-) -> Result<T, E> {
-    tokio::runtime::Builder::new_current_thread()
+/// When it is called inside a tokio runtime, and when the operating system
+/// gives this thread no event loop.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    match tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?
-        .block_on(future)
+        .build()
+    {
+        Ok(runtime) => runtime.block_on(future),
+        Err(error) => panic!("this thread gets no event loop: {error}"),
+    }
 }
 
 /// Runs work that blocks its thread on a thread where that holds up nobody.

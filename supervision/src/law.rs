@@ -220,19 +220,6 @@ impl Law {
         self.seats.values().map(|seat| seat.child)
     }
 
-    /// Begins the book anew for a supervisor that was itself restarted.
-    ///
-    /// Forgotten are the window, the back-off counts and the time; the children stay, in their
-    /// order, without those struck out before. The jitter goes on where it was: supervisors that
-    /// were restarted together are not to fall into step.
-    pub fn reset(&mut self) {
-        self.window.clear();
-        self.clock = Duration::ZERO;
-        for seat in self.seats.values_mut() {
-            seat.streak = Streak::default();
-        }
-    }
-
     fn advance(&mut self, now: Duration) {
         self.clock = self.clock.max(now);
     }

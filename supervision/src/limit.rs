@@ -109,10 +109,6 @@ impl Window {
         u32::try_from(count).unwrap_or(u32::MAX)
     }
 
-    pub(crate) fn clear(&mut self) {
-        self.restarts.clear();
-    }
-
     /// Returns how many entries, from the front, are older than the window.
     fn expired(&self, now: Duration) -> usize {
         self.restarts

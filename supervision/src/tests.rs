@@ -612,33 +612,6 @@ fn removing_a_child_does_not_give_its_restarts_back() {
     assert_eq!(law.exited(ms(1), ChildId(2), Failed), escalate(&[]));
 }
 
-#[test]
-fn reset_forgets_window_backoff_and_time_but_no_child() {
-    let backoff = Backoff::default().jitter(0.0);
-    let mut law = Law::new(OneForOne, Limit::new(2, HOUR), backoff, 0);
-    law.add(ChildId(2), Permanent);
-    law.add(ChildId(1), Transient);
-    assert_eq!(after(law.exited(ms(900), ChildId(2), Failed)), ms(0));
-    assert_eq!(after(law.exited(ms(900), ChildId(2), Failed)), ms(50));
-    assert_eq!(law.exited(ms(900), ChildId(2), Failed), escalate(&[1]));
-
-    law.reset();
-    assert_children(&law, &[2, 1]);
-    assert_eq!(law.restarts_in_window(ms(0)), 0);
-    assert_eq!(after(law.exited(ms(10), ChildId(2), Failed)), ms(0));
-    assert_eq!(law.restarts_in_window(HOUR + ms(10)), 1);
-    assert_eq!(law.restarts_in_window(HOUR + ms(11)), 0);
-    assert_eq!(law.exited(ms(10), ChildId(1), Normal), Verdict::Ignore);
-}
-
-#[test]
-fn reset_does_not_rewind_the_jitter() {
-    let mut law = backing_off(Backoff::exponential(ms(1000), HOUR), 7);
-    let first = after(law.exited(ms(0), ChildId(1), Failed));
-    law.reset();
-    assert_ne!(after(law.exited(ms(0), ChildId(1), Failed)), first);
-}
-
 // The words.
 
 #[test]
@@ -904,7 +877,6 @@ enum Event {
     StartFailed(ChildId),
     Add(ChildId, Restart),
     Remove(ChildId),
-    Reset,
 }
 
 fn any_strategy() -> impl Generate<Value = Strategy> {
@@ -927,7 +899,6 @@ fn any_event() -> impl Generate<Value = Event> {
         3 => child().prop_map(Event::StartFailed),
         2 => (child(), any_restart()).prop_map(|(child, restart)| Event::Add(child, restart)),
         1 => child().prop_map(Event::Remove),
-        1 => Just(Event::Reset),
     ]
 }
 
@@ -972,10 +943,6 @@ proptest! {
                     let length = model.book.len();
                     model.book.retain(|&(id, _)| id != child);
                     prop_assert_eq!(law.remove(child), model.book.len() < length);
-                }
-                Event::Reset => {
-                    model.restarts.clear();
-                    law.reset();
                 }
             }
             let children: Vec<_> = model.book.iter().map(|&(id, _)| id).collect();

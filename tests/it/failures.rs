@@ -231,3 +231,35 @@ async fn an_actor_that_stops_itself_is_judged_by_its_restart_type() {
     );
     assert!(system.ledger().is_balanced(), "{}", system.ledger());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_takes_too_long_has_failed() {
+    struct Hangs;
+    impl Actor for Hangs {
+        type Args = ();
+        type Error = std::convert::Infallible;
+        async fn start((): (), _: &mut Context<Self>) -> Result<Self, Self::Error> {
+            std::future::pending().await
+        }
+    }
+    let error = start(Supervisor::one_for_one("app").child(Hangs::spec("it", ())))
+        .await
+        .unwrap_err();
+    let shown = error.to_string();
+    assert!(shown.ends_with("app/it (incarnation 1) failed starting: did not start within 30s; see `Spec::start_within`"), "{shown}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_permanent_actor_that_ends_by_itself_too_often_is_named() {
+    let script = Script::default();
+    let tree = Supervisor::one_for_one("app").child(Scripted::spec("it", script.clone()));
+    let system = start(tree).await.unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    it.tell(Quit).await.unwrap();
+    it.tell(Quit).await.unwrap();
+    let escalated = system.stopped().await.unwrap_err();
+    assert_eq!(
+        escalated.to_string(),
+        "the system stopped: app gave up, its restart limit is used up; the last to end was app/it, normally: give it `Restart::Transient` if it may end"
+    );
+}

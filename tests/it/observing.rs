@@ -226,11 +226,17 @@ async fn a_system_is_ready_only_while_all_of_it_runs() {
         .await
         .unwrap();
     settle().await;
-    assert_eq!(system.ready(), Err("app/it is restarting".to_owned()));
+    assert_eq!(
+        system.ready().unwrap_err().to_string(),
+        "app/it is restarting"
+    );
     tokio::time::sleep(Duration::from_secs(11)).await;
     assert_eq!(system.ready(), Ok(()));
     system.stop().await;
-    assert_eq!(system.ready(), Err("the system has stopped".to_owned()));
+    assert_eq!(
+        system.ready().unwrap_err().to_string(),
+        "the system has stopped"
+    );
 }
 
 #[test]
@@ -264,4 +270,68 @@ fn park_on<F: Future>(future: F) -> F::Output {
             std::task::Poll::Pending => std::thread::park(),
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_cannot_hide_behind_a_name_of_the_runtime() {
+    let script = Script::default();
+    let spec = |name: &str, group: &str| {
+        Scripted::spec(name, script.clone())
+            .group(group)
+            .mailbox(usize::MAX)
+    };
+    let tree = Supervisor::one_for_one("app")
+        .child(spec("a", "_supervisor"))
+        .child(spec("b", "mine"))
+        .child(spec("c", "mine"));
+    let system = start(tree).await.unwrap();
+    system
+        .find::<Scripted>("app/a")
+        .unwrap()
+        .tell(Say("x"))
+        .await
+        .unwrap();
+    settle().await;
+    let families = system.scrape();
+    assert_eq!(
+        number(&families, Metric::MailboxEnqueued, &[("group", "_other")]),
+        1.0
+    );
+    assert_eq!(
+        number(
+            &families,
+            Metric::Actors,
+            &[("group", "_supervisor"), ("state", "running")]
+        ),
+        1.0
+    );
+    let capacity = greenroom::MAILBOX_CAPACITY_MAX as f64;
+    assert_eq!(
+        number(&families, Metric::MailboxCapacity, &[("group", "mine")]),
+        capacity
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dynamic_child_that_restarts_does_not_make_the_system_unready() {
+    let script = Script::default();
+    let pool = Supervisor::dynamic("pool").backoff(Backoff::exponential(
+        Duration::from_secs(10),
+        Duration::from_secs(10),
+    ));
+    let system = start(Supervisor::one_for_one("app").child(pool))
+        .await
+        .unwrap();
+    let pool = system.supervisor("app/pool").unwrap();
+    let it = pool
+        .start_child(Scripted::spec("it", script.clone()))
+        .await
+        .unwrap();
+    it.tell(Fail("bust")).await.unwrap();
+    settle().await;
+    assert_eq!(
+        system.snapshot()[2].state,
+        greenroom::ActorState::Restarting
+    );
+    assert_eq!(system.ready(), Ok(()));
 }

@@ -179,3 +179,40 @@ async fn an_actor_can_keep_what_it_cannot_use_as_a_dead_letter() {
     );
     assert!(system.ledger().is_balanced());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_patient_publisher_that_is_given_up_leaves_no_event_uncounted() {
+    let script = Script::default();
+    let mut tree = Supervisor::one_for_one("app");
+    for name in ["a", "b", "c"] {
+        tree = tree.child(Scripted::spec(name, script.clone()).mailbox(1));
+    }
+    let system = start(tree).await.unwrap();
+    for path in ["app/a", "app/b", "app/c"] {
+        let it = subscribe(&system, path).await;
+        it.tell(Hold).await.unwrap();
+        settle().await;
+        it.try_tell(Say("full")).unwrap();
+    }
+    let sent = system.ledger().sent;
+    let publishing = system.publish_within(Happened(1), Duration::from_secs(9));
+    assert!(
+        tokio::time::timeout(Duration::from_secs(1), publishing)
+            .await
+            .is_err()
+    );
+    let ledger = system.ledger();
+    assert_eq!((ledger.sent - sent, ledger.rejected), (3, 3));
+    assert!(ledger.is_balanced(), "{ledger}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_path_that_lacks_its_beginning_is_understood_by_the_error() {
+    let script = Script::default();
+    let system = start(lone(&script)).await.unwrap();
+    let error = system.find::<Scripted>("it").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "there is no \"it\"; near it there are app/it"
+    );
+}

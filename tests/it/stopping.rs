@@ -226,3 +226,109 @@ fn the_second_signal_ends_the_process_at_once() {
     terminate();
     assert_eq!(run.0.wait().unwrap().code(), Some(143));
 }
+
+/// A message that panics when it is dropped.
+#[derive(Clone, Debug)]
+struct Bomb;
+
+impl Message for Bomb {
+    type Reply = ();
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+struct Sleepy;
+
+impl Actor for Sleepy {
+    type Args = ();
+    type Error = std::convert::Infallible;
+    async fn start((): (), _: &mut Context<Self>) -> Result<Self, Self::Error> {
+        Ok(Sleepy)
+    }
+}
+
+impl Handler<Bomb> for Sleepy {
+    async fn handle(&mut self, bomb: Bomb, _: &mut Context<Self>) -> Result<(), Self::Error> {
+        std::mem::forget(bomb);
+        std::future::pending().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_panics_when_it_is_dropped_harms_nobody() {
+    let sleepy = Sleepy::spec("it", ()).stop_within(Duration::from_secs(1));
+    let tree = Supervisor::one_for_one("app").child(Supervisor::one_for_one("in").child(sleepy));
+    let system = start(tree).await.unwrap();
+    let it = system.find::<Sleepy>("app/in/it").unwrap();
+    for _ in 0..3 {
+        it.try_tell(Bomb).unwrap();
+    }
+    settle().await;
+    system.stop().await;
+    assert!(system.stopped().await.is_ok());
+    let ledger = system.ledger();
+    assert_eq!((ledger.failed, ledger.dropped), (1, 2));
+    assert!(ledger.is_balanced(), "{ledger}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_longest_durations_are_taken_as_for_ever() {
+    let script = Script::default();
+    let spec = Scripted::spec("it", script.clone())
+        .stop_within(Duration::MAX)
+        .start_within(Duration::MAX);
+    let tree = Supervisor::one_for_one("app")
+        .backoff(Backoff::exponential(Duration::MAX, Duration::MAX))
+        .child(Supervisor::one_for_one("in").child(spec))
+        .child(Scripted::spec("down", script.clone()));
+    let system = start(tree).await.unwrap();
+    let it = system.find::<Scripted>("app/in/it").unwrap();
+    it.ask(with(|cx| {
+        cx.every(Duration::MAX, Say("never"));
+        cx.after(Duration::MAX, Say("never"));
+        cx.subscribe::<Happened>();
+    }))
+    .await
+    .unwrap();
+    assert_eq!(
+        system
+            .publish_within(Happened(1), Duration::MAX)
+            .await
+            .delivered,
+        1
+    );
+    it.ask(Echo(1)).within(Duration::MAX).await.unwrap();
+    system
+        .find::<Scripted>("app/down")
+        .unwrap()
+        .tell(Fail("for ever"))
+        .await
+        .unwrap();
+    settle().await;
+    assert_eq!(
+        system.ready().unwrap_err().to_string(),
+        "app/down is restarting"
+    );
+    system.stop().await;
+    assert!(system.stopped().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_may_ask_for_the_end_of_the_system() {
+    let script = Script::default();
+    let system = start(lone(&script)).await.unwrap();
+    let before = tokio::time::Instant::now();
+    system
+        .find::<Scripted>("app/it")
+        .unwrap()
+        .tell(with(|cx| cx.system().request_stop()))
+        .await
+        .unwrap();
+    system.stopped().await.unwrap();
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    assert_eq!(script.log.take(), ["it: start 1", "it: stop"]);
+}

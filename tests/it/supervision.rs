@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use greenroom::StartChildError;
 use greenroom::prelude::*;
+use greenroom::{StartChildError, StopChildError};
 use greenroom_it::*;
 
 fn three(strategy: fn(&'static str) -> Supervisor, script: &Script) -> Supervisor {
@@ -213,8 +213,11 @@ async fn dynamic_children_come_and_go_and_do_not_return_with_their_supervisor() 
         .start_child(Scripted::spec("second", script.clone()))
         .await
         .unwrap();
-    assert!(pool.stop_child("second").await);
-    assert!(!pool.stop_child("second").await);
+    pool.stop_child("second").await.unwrap();
+    assert!(matches!(
+        pool.stop_child("second").await,
+        Err(StopChildError::NotFound(_))
+    ));
     assert!(second.try_tell(Say("x")).is_err());
 
     // One restart was allowed; the next failure ends the pool, and a fresh one is empty.

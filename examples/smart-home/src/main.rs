@@ -83,7 +83,7 @@ async fn live(args: &Args, mut screen: Option<Screen>) -> Result<bool, Box<dyn s
     let mut last_line = Instant::now();
     loop {
         // The source stops itself at its end.
-        if eyes.source_is_gone() || system.ready().is_err_and(|_| eyes.is_over()) {
+        if eyes.source_is_gone() {
             break;
         }
         // A simulated home keeps to its own time, of which the duration is a measure.
@@ -166,10 +166,6 @@ impl Eyes {
             .any(|info| info.path.as_str() == source)
     }
 
-    fn is_over(&self) -> bool {
-        self.system.snapshot().is_empty()
-    }
-
     async fn scene(&self, args: &Args) -> Scene {
         // An actor that is busy or down is no reason to show nothing.
         let picture = self.rooms.ask(Look).within(FRAME).await.unwrap_or_default();
@@ -212,7 +208,8 @@ impl Eyes {
             .map(|i| (i.path.to_string(), i.restarts))
             .collect();
         if let Ok(field) = self.system.supervisor(FIELD) {
-            field.stop_child(SOURCE).await;
+            // It may have ended by itself.
+            let _ = field.stop_child(SOURCE).await;
         }
         // Where one of them is gone, the summary says less; it never waits for long.
         let _ = self.gateway.ask(Settle).await;

@@ -4,7 +4,7 @@
 //! - **Handles:** [`Checkpoint`].
 //! - **Subscribes to:** [`OpeningReported`], [`LockReported`], [`SmokeSeen`],
 //!   [`CameraSaw`], [`DeviceKnown`], [`MinutePassed`], [`RollCall`].
-//! - **Publishes:** [`Command`] with [`Order::Siren`], [`Decided`], [`TakesPart`].
+//! - **Publishes:** [`Command`](home_protocol::Command) with [`Order::Siren`], [`Decided`](home_protocol::Decided), [`TakesPart`].
 //! - **Crashes when:** never. If it is made to, the next life knows nothing: it
 //!   learns the sirens from what the gateway answers to its [`TakesPart`]; a siren
 //!   that sounds goes on until its own time is up; and whether a door was closed

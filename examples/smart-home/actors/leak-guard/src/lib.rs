@@ -5,7 +5,7 @@
 //! - **Handles:** [`Checkpoint`].
 //! - **Subscribes to:** [`LeakSeen`], [`ValveReported`], [`DeviceKnown`],
 //!   [`MinutePassed`], [`RollCall`].
-//! - **Publishes:** [`Command`] with [`Order::Water`], [`Decided`], [`TakesPart`].
+//! - **Publishes:** [`Command`](home_protocol::Command) with [`Order::Water`], [`Decided`](home_protocol::Decided), [`TakesPart`].
 //! - **Crashes when:** never. If it is made to, the next life knows nothing: it
 //!   learns the valves from what the gateway answers to its [`TakesPart`], and of
 //!   a leak from the next report of the sensor, at which it closes the water once

@@ -6,7 +6,7 @@
 //! - **Subscribes to:** [`MotionSeen`], [`LampReported`] and [`DeviceKnown`], of
 //!   which it looks at its own room's; [`IlluminanceRead`] of its room and of the
 //!   garden; [`MinutePassed`], [`RollCall`].
-//! - **Publishes:** [`Command`] with [`Order::Light`], [`Decided`], [`TakesPart`].
+//! - **Publishes:** [`Command`](home_protocol::Command) with [`Order::Light`], [`Decided`](home_protocol::Decided), [`TakesPart`].
 //! - **Crashes when:** never. If it is made to, the next life knows nothing: it
 //!   learns the lamps from what the gateway answers to its [`TakesPart`]. A lamp
 //!   that it had lit and that reports before the next motion is then taken for

@@ -6,8 +6,8 @@
 //! - **Subscribes to:** [`TemperatureRead`], [`OpeningReported`] and
 //!   [`DeviceKnown`], of which it looks at its own room's; [`MinutePassed`],
 //!   [`RollCall`].
-//! - **Publishes:** [`Command`] with [`Order::Heat`] and [`Order::Cool`],
-//!   [`Decided`], [`TakesPart`].
+//! - **Publishes:** [`Command`](home_protocol::Command) with [`Order::Heat`] and [`Order::Cool`],
+//!   [`Decided`](home_protocol::Decided), [`TakesPart`].
 //! - **Crashes when:** never. If it is made to, the next life knows nothing: it
 //!   learns the devices from what the gateway answers to its [`TakesPart`], and
 //!   temperatures and open windows from their next reports, which may take an
