@@ -1,11 +1,12 @@
 //! The command line: as typed, and as meant.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser};
 use greenroom_telemetry::DEFAULT_ADDR;
 use home_devices::DEFAULT_SEED;
 use home_source::Origin;
@@ -29,14 +30,16 @@ pub(crate) struct Args {
     pub(crate) speed: Speed,
 
     /// When to stop, as in `20s` or `5min`. The simulated home runs for just so much home time as fits at this speed.
+    ///
+    /// A machine that cannot keep up with the speed gets a quarter more, and then stops all the same.
     #[arg(long, value_parser = humantime::parse_duration)]
     pub(crate) duration: Option<Duration>,
 
     /// Where /metrics, /livez and /readyz are served; port 0 takes a free one.
-    #[arg(long, value_name = "ADDR", default_value_t = DEFAULT_ADDR)]
+    #[arg(long, value_name = "ADDR", default_value_t = DEFAULT_ADDR, value_parser = address)]
     pub(crate) metrics: SocketAddr,
 
-    /// Record the simulated traffic to this file, to be replayed with `--devices file:PATH`.
+    /// Record the simulated traffic to this new file, to be replayed with `--devices file:PATH`.
     #[arg(long, value_name = "PATH")]
     pub(crate) record: Option<PathBuf>,
 
@@ -47,6 +50,20 @@ pub(crate) struct Args {
     /// Print the supervision tree and exit.
     #[arg(long)]
     pub(crate) tree: bool,
+}
+
+/// Reads `127.0.0.1:9464`, `:9464` for this machine, or `localhost:9464`.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let full = if text.starts_with(':') {
+        format!("127.0.0.1{text}")
+    } else {
+        text.to_owned()
+    };
+    let found = full
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut found| found.next());
+    found.ok_or_else(|| "use an address and a port, such as 127.0.0.1:9464".to_owned())
 }
 
 /// Where the devices are.
@@ -90,6 +107,28 @@ impl FromStr for Speed {
 }
 
 impl Args {
+    /// Reads the command line; what cannot be meant ends the program with code 2.
+    pub(crate) fn from_command_line() -> Self {
+        let args = Args::parse();
+        if args.record.is_some() && args.devices != Devices::Simulate {
+            let why = "--record goes with the simulated home: a recording is recorded already";
+            Args::command()
+                .error(ErrorKind::ArgumentConflict, why)
+                .exit();
+        }
+        args
+    }
+
+    /// Returns when to stop by the clock, whatever the home's time is.
+    pub(crate) fn at_most(&self) -> Option<Duration> {
+        let duration = self.duration?;
+        match (&self.devices, self.home_ms()) {
+            // It ends by its own time, unless the machine is behind.
+            (Devices::Simulate, Some(_)) => Some(duration.saturating_add(duration / 4)),
+            _ => Some(duration),
+        }
+    }
+
     /// Returns how long the simulated home lives, in milliseconds of its time; `None` for ever.
     pub(crate) fn home_ms(&self) -> Option<i64> {
         let Some(duration) = self.duration else {
@@ -132,6 +171,19 @@ mod tests {
             "{error}"
         );
         assert!(devices("file:").is_err());
+    }
+
+    #[test]
+    fn an_address_may_be_short() {
+        let metrics = |text: &str| parse(&["--metrics", text]).map(|args| args.metrics.to_string());
+        assert_eq!(metrics("127.0.0.1:1").unwrap(), "127.0.0.1:1");
+        assert_eq!(metrics(":9465").unwrap(), "127.0.0.1:9465");
+        assert_eq!(metrics("[::1]:9465").unwrap(), "[::1]:9465");
+        let error = metrics("here").unwrap_err();
+        assert!(
+            error.to_string().contains("such as 127.0.0.1:9464"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -12,7 +12,6 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use clap::Parser;
 use greenroom::{ActorRef, StartError, System};
 use greenroom_telemetry::{Address, Telemetry};
 use home_gateway::{Count, Counts, DeviceGateway};
@@ -28,13 +27,17 @@ use crate::view::{Scene, Screen, plain_line};
 /// How often the live view is drawn.
 const FRAME: Duration = Duration::from_millis(200);
 
+/// How long the summary waits for each of those whom it asks.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How often a plain line is printed where there is no terminal.
 const LINE: Duration = Duration::from_secs(3);
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::from_command_line();
     if args.tree {
-        print!("{}", home::tree(&args));
+        // A reader that has seen enough closes the pipe.
+        let _ = write!(std::io::stdout(), "{}", home::tree(&args));
         return ExitCode::SUCCESS;
     }
     let screen = (!args.plain && std::io::stdout().is_terminal())
@@ -58,7 +61,9 @@ fn log_to(view: bool) {
     if view {
         logs.with_writer(std::io::sink).init();
     } else {
-        logs.with_writer(std::io::stderr).init();
+        logs.with_writer(std::io::stderr)
+            .with_ansi(std::io::stderr().is_terminal())
+            .init();
     }
 }
 
@@ -76,19 +81,20 @@ async fn live(args: &Args, mut screen: Option<Screen>) -> Result<bool, Box<dyn s
             "The home is open: http://{}/metrics, stop it with Ctrl-C.",
             eyes.metrics
         );
+        println!("The driver of hallway/motion crashes now and then, on a quirk of its firmware.");
     }
     let asked_to_stop = system.stop_signal();
     tokio::pin!(asked_to_stop);
-    let deadline = args.duration.map(|duration| begun + duration);
+    let deadline = args
+        .at_most()
+        .and_then(|at_most| begun.checked_add(at_most));
     let mut last_line = Instant::now();
     loop {
         // The source stops itself at its end.
         if eyes.source_is_gone() {
             break;
         }
-        // A simulated home keeps to its own time, of which the duration is a measure.
-        let timed = args.devices != Devices::Simulate || args.home_ms().is_none();
-        if timed && deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             break;
         }
         let scene = eyes.scene(args).await;
@@ -211,14 +217,20 @@ impl Eyes {
             // It may have ended by itself.
             let _ = field.stop_child(SOURCE).await;
         }
-        // Where one of them is gone, the summary says less; it never waits for long.
-        let _ = self.gateway.ask(Settle).await;
-        let _ = self.gateway.ask(Settle).await;
+        // Where one of them is stuck or gone, the summary says less and does not wait for it.
+        for _ in 0..2 {
+            let _ = self.gateway.ask(Settle).within(PATIENCE).await;
+        }
         Last {
-            counts: self.gateway.ask(Count).await.ok(),
-            summary: self.keeper.ask(Summarise).await.ok(),
+            counts: self.gateway.ask(Count).within(PATIENCE).await.ok(),
+            summary: self.keeper.ask(Summarise).within(PATIENCE).await.ok(),
             restarts,
-            picture: self.rooms.ask(Look).await.unwrap_or_default(),
+            picture: self
+                .rooms
+                .ask(Look)
+                .within(PATIENCE)
+                .await
+                .unwrap_or_default(),
         }
     }
 }
@@ -227,11 +239,11 @@ fn print_summary(args: &Args, system: &System, last: &Last, took: Duration) {
     let seconds = took.as_secs_f64();
     match &args.devices {
         Devices::Simulate => println!(
-            "\nThe simulated home (seed {}) ran for {seconds:.1} s, until {} of its time.",
+            "\nThe simulated home (seed {}) ran for {seconds:.1} s, until {:#} of its time.",
             args.seed, last.picture.at
         ),
         Devices::Recorded(origin) => println!(
-            "\nThe home replayed {origin} in {seconds:.1} s, until {} of its time.",
+            "\nThe home replayed {origin} in {seconds:.1} s, until {:#} of its time.",
             last.picture.at
         ),
     }
@@ -252,15 +264,11 @@ fn print_summary(args: &Args, system: &System, last: &Last, took: Duration) {
         println!("  none");
     }
     let letters = system.dead_letters();
-    println!(
-        "\ndead letters\n  {}",
-        letters.last().map_or(0, |letter| letter.number + 1)
-    );
+    let all = letters.last().map_or(0, |letter| letter.number + 1);
+    println!("\ndead letters\n  {all}, the last of them");
     for letter in letters.iter().rev().take(3).rev() {
-        println!(
-            "  {}",
-            letter.to_string().chars().take(140).collect::<String>()
-        );
+        let text: String = letter.to_string().chars().take(140).collect();
+        println!("  {text}");
     }
     println!("\nmessages\n  {}", system.ledger());
 }

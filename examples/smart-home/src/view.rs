@@ -165,7 +165,7 @@ pub(crate) fn plain_line(scene: &Scene) -> String {
     } = scene.ledger;
     let restarts: u64 = scene.actors.iter().map(|actor| actor.restarts).sum();
     let mut line = format!(
-        "{}  {handled} handled, {queued} queued, {}, {}, {}",
+        "{:#}  {handled} handled, {queued} queued, {}, {}, {}",
         scene.clock,
         counted(restarts, "restart"),
         counted(scene.decisions, "decision"),

@@ -115,10 +115,7 @@ fn scratch(name: &str) -> PathBuf {
 
 #[test]
 fn a_day_passes_with_restarts_decisions_and_a_balanced_ledger() {
-    let output = run(
-        &mut smart_home(&["--duration", "2s", "--speed", "43200"]),
-        b"",
-    );
+    let output = run(&mut smart_home(&["--speed", "max"]), b"");
     let summary = text(&output.stdout);
     assert_eq!(
         output.status.code(),
@@ -150,8 +147,21 @@ fn a_day_passes_with_restarts_decisions_and_a_balanced_ledger() {
 }
 
 #[test]
+fn a_duration_is_kept_also_when_the_machine_cannot_keep_up_with_the_speed() {
+    let output = run(
+        &mut smart_home(&["--duration", "1s", "--speed", "1e9"]),
+        b"",
+    );
+    let summary = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{summary}");
+    assert!(summary.contains("queued (balanced)"), "{summary}");
+}
+
+#[test]
 fn the_same_seed_decides_alike_and_so_does_its_recording() {
     let file = scratch("day.jsonl");
+    // A recording is never written over what is there.
+    let _ = std::fs::remove_file(&file);
     let args = [
         "--speed",
         "max",
@@ -248,6 +258,17 @@ fn a_bad_flag_is_code_2_and_what_cannot_be_opened_is_code_1_with_one_sentence() 
         assert_eq!(code, Some(2), "{args:?}: {error}");
         assert!(error.starts_with("error: "), "{error}");
     }
+    let (code, error) = fails(&["--devices", "-", "--record", "x"]);
+    assert_eq!(code, Some(2), "{error}");
+    let there = scratch("there.jsonl");
+    std::fs::write(&there, "precious").unwrap();
+    let (code, error) = fails(&["--record", there.to_str().unwrap()]);
+    assert_eq!(code, Some(1));
+    assert!(
+        error.ends_with("there.jsonl: File exists (os error 17)\n"),
+        "{error}"
+    );
+    assert_eq!(std::fs::read_to_string(&there).unwrap(), "precious");
     let (code, error) = fails(&["--devices", "file:/does/not/exist"]);
     assert_eq!(code, Some(1));
     assert_eq!(

@@ -35,16 +35,35 @@ impl At {
 }
 
 impl fmt::Display for At {
-    /// Writes the time of day, as in `07:05:30`.
+    /// Writes the time of day, as in `07:05:30`; with `{:#}` the date before it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if f.alternate() {
+            let (year, month, day) = self.date();
+            write!(f, "{year:04}-{month:02}-{day:02} ")?;
+        }
         let seconds = self.0.div_euclid(1000).rem_euclid(86_400);
-        write!(
-            f,
-            "{:02}:{:02}:{:02}",
-            seconds / 3600,
-            seconds / 60 % 60,
-            seconds % 60
-        )
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        write!(f, "{hour:02}:{minute:02}:{second:02}")
+    }
+}
+
+impl At {
+    /// Year, month and day, by Howard Hinnant's `civil_from_days`.
+    fn date(self) -> (i64, i64, i64) {
+        let days = self.0.div_euclid(86_400_000) + 719_468;
+        let era = days.div_euclid(146_097);
+        let day_of_era = days.rem_euclid(146_097);
+        let year_of_era =
+            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted_month = (5 * day_of_year + 2) / 153;
+        let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+        let month = if shifted_month < 10 {
+            shifted_month + 3
+        } else {
+            shifted_month - 9
+        };
+        (year_of_era + era * 400 + i64::from(month <= 2), month, day)
     }
 }
 
@@ -351,6 +370,9 @@ mod tests {
             (at.to_string().as_str(), at.minute_of_day()),
             ("00:05:30", 5)
         );
+        assert_eq!(format!("{at:#}"), "2026-01-15 00:05:30");
+        assert_eq!(format!("{:#}", At(951_782_400_000)), "2000-02-29 00:00:00");
+        assert_eq!(format!("{:#}", At(-1)), "1969-12-31 23:59:59");
         assert_eq!(At(-1).to_string(), "23:59:59");
         assert_eq!(At(-1).minute_of_day(), 1439);
         assert_eq!(At(i64::MAX).plus_minutes(1), At(i64::MAX));

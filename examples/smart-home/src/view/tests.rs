@@ -249,7 +249,7 @@ fn a_small_terminal_gets_the_plain_line() {
 fn a_plain_line_says_it_all() {
     assert_eq!(
         plain_line(&scene()),
-        "17:05:30  153925 handled, 391 queued, 4 restarts, 128 decisions, 3 dead letters; \
+        "2026-01-15 17:05:30  153925 handled, 391 queued, 4 restarts, 128 decisions, 3 dead letters; \
          last: 17:05 kitchen: water off, the sink leaks"
     );
     let mut quiet = nothing();

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use greenroom::prelude::*;
 use home_devices::World;
@@ -59,9 +59,11 @@ impl Actor for VirtualHome {
         let sink = Sink::find(args.gateway, cx)?;
         let world = World::new(args.seed, args.start_ms);
         let record = match &args.record {
-            Some(path) => Some(BufWriter::new(File::create(path).map_err(|error| {
-                SourceError::Record(format!("cannot record to {}: {error}", path.display()))
-            })?)),
+            Some(path) => Some(BufWriter::new(
+                record_to(path, cx.incarnation() == 1).map_err(|error| {
+                    SourceError::Record(format!("cannot record to {}: {error}", path.display()))
+                })?,
+            )),
             None => None,
         };
         Ok(VirtualHome {
@@ -72,6 +74,16 @@ impl Actor for VirtualHome {
             begun: Instant::now(),
             lines: 0,
         })
+    }
+}
+
+/// Opens the recording: never over what is there, and behind it in a later life.
+fn record_to(path: &Path, is_first: bool) -> std::io::Result<File> {
+    let mut options = File::options();
+    if is_first {
+        options.write(true).create_new(true).open(path)
+    } else {
+        options.append(true).open(path)
     }
 }
 
