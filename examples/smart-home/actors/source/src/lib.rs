@@ -5,11 +5,11 @@
 //! Handles: nothing from others.
 //! Subscribes to: [`DeviceCommand`](home_protocol::DeviceCommand) (the virtual
 //! home, whose devices obey).
-//! Publishes: nothing; it tells the gateway [`Line`](home_protocol::Line)s.
+//! Publishes: nothing; it tells the gateway [`Line`]s.
 //! Crashes when: the gateway is gone.
 //!
 //! A source stops itself, normally, when it has nothing more to tell. It lets the
-//! home come to rest ([`Settle`](home_protocol::Settle)) between steps, so that
+//! home come to rest ([`Settle`]) between steps, so that
 //! what is decided depends on the traffic and not on the machine.
 
 #![forbid(unsafe_code)]
