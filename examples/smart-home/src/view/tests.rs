@@ -257,7 +257,7 @@ fn a_plain_line_says_it_all() {
     quiet.latest = vec!["line\nend".to_owned()];
     assert_eq!(
         plain_line(&quiet),
-        "00:00:00  0 handled, 0 queued, 0 restarts, 1 decision, 0 dead letters; last: line end"
+        "1970-01-01 00:00:00  0 handled, 0 queued, 0 restarts, 1 decision, 0 dead letters; last: line end"
     );
 }
 
