@@ -65,8 +65,9 @@ impl<A: Actor> ActorRef<A> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future before it completes takes the message back: it is
-    /// dropped, and counted as rejected, reason `cancelled`.
+    /// Dropping the future while it waits for room takes the message back: it is
+    /// dropped, and counted as rejected, reason `cancelled`. Once there was room,
+    /// which may be before the future is polled again, the mailbox has it.
     pub fn tell<M>(&self, message: M) -> Tell<'_, M>
     where
         A: Handler<M>,
@@ -336,7 +337,7 @@ impl<M: Message> Future for Ask<'_, M> {
                 Ok(Err(NoReply::Abandoned)) => Err(AskError::Abandoned { path: path.clone() }),
                 Err(_) => Err(AskError::Failed {
                     path: path.clone(),
-                    reason: "it panicked or was cut off; its failure report says why".to_owned(),
+                    reason: "it was cut off before it replied".to_owned(),
                 }),
             });
         }

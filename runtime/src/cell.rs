@@ -15,12 +15,12 @@ use tokio::time::{Instant, Sleep};
 
 use crate::dead_letter::DeadLetterReason;
 use crate::entry::{Offered, Receive};
-use crate::envelope::{Envelope, Handled, Parcel};
+use crate::envelope::{Envelope, Handled, NoReply, Parcel};
 use crate::failure::{Cause, During, Failure, FailureKind, ShortType, catch, guarded, text_of};
 use crate::mailbox::{Admission, Control, GivenUp, Mailbox, Next, Ticket, WhenFull};
 use crate::metrics::Group;
 use crate::registry::AnyTopic;
-use crate::role::{Boss, Ended, RestartReason, Role, StateCell};
+use crate::role::{Boss, Ended, RestartReason, Role, StateCell, as_actor};
 use crate::shared::Shared;
 use crate::snapshot::{ActorState, Seen};
 use crate::{Actor, Context, Event, Handler, Message, Path};
@@ -83,23 +83,29 @@ impl<A: Actor> ActorCell<A> {
         std::ptr::from_ref(self) as usize
     }
 
-    pub(crate) fn subscribe<E: Event>(self: &Arc<Self>)
+    pub(crate) fn subscribe<E: Event>(self: &Arc<Self>, incarnation: u64)
     where
         A: Handler<E>,
     {
+        // Held until the topic is noted, so that the end of the role finds it.
+        let mut topics = self.topics.lock();
+        if self.retired.load(Ordering::Acquire) || !self.mailbox.is_read_by(incarnation) {
+            return;
+        }
         let subscriber = Arc::clone(self) as Arc<dyn Receive<E>>;
         let topic = self
             .system
             .registry
             .subscribe::<E>(&subscriber, self.identity());
-        let mut topics = self.topics.lock();
         if !topics.iter().any(|t| Arc::ptr_eq(t, &topic)) {
             topics.push(topic);
         }
     }
 
-    pub(crate) fn unsubscribe<E: Event>(&self) {
-        self.system.registry.unsubscribe::<E>(self.identity());
+    pub(crate) fn unsubscribe<E: Event>(&self, incarnation: u64) {
+        if self.mailbox.is_read_by(incarnation) {
+            self.system.registry.unsubscribe::<E>(self.identity());
+        }
     }
 
     pub(crate) fn fail(&self, incarnation: u64, during: During, cause: Cause) -> Failure {
@@ -134,7 +140,8 @@ impl<A: Actor> ActorCell<A> {
 /// short before it was ever polled; and they are dropped after all else.
 async fn live<A: Actor>(mut news: News<A>) {
     let cell = Arc::clone(&news.cell);
-    match lead(&cell, news.incarnation, &news.boss).await {
+    let life = lead(&cell, news.incarnation, &news.boss);
+    match as_actor(cell.path.clone(), life).await {
         Some(ended) => news.tell(ended),
         None => news.told = true,
     }
@@ -171,6 +178,9 @@ async fn lead<A: Actor>(cell: &Arc<ActorCell<A>>, incarnation: u64, boss: &Boss)
     let mut ended = loop {
         // A busy actor gives way now and then, so that it starves nobody.
         tokio::task::coop::consume_budget().await;
+        if cx.stop_requested() {
+            break Ended::normal();
+        }
         let queued = match cell.mailbox.next(incarnation, draining).await {
             Next::Message(queued) => queued,
             Next::Control(Control::Stop { drain: false }) | Next::Empty => break Ended::shutdown(),
@@ -188,7 +198,6 @@ async fn lead<A: Actor>(cell: &Arc<ActorCell<A>>, incarnation: u64, boss: &Boss)
             .record(begun.saturating_duration_since(queued.since));
         cx.begin(begun);
         let cause = match catch(queued.envelope.deliver(&mut actor, &mut cx)).await {
-            Ok(Handled::Well) if cx.stop_requested() => break Ended::normal(),
             Ok(Handled::Well) => continue,
             Ok(Handled::CutOff) => return None,
             Ok(Handled::Failed(error)) => error_cause(error),
@@ -201,12 +210,14 @@ async fn lead<A: Actor>(cell: &Arc<ActorCell<A>>, incarnation: u64, boss: &Boss)
             }
         };
         let failure = cell.fail(incarnation, During::Message(message), cause);
-        cell.dead_letter(
-            incarnation,
-            message,
-            DeadLetterReason::Failed,
-            failure.text(),
-        );
+        let text = failure.text();
+        cell.dead_letter(incarnation, message, DeadLetterReason::Failed, text);
+        if let Some(reply) = cx.take_reply() {
+            reply.refuse(NoReply::Failed(match failure.kind() {
+                FailureKind::Panic => format!("it panicked: {text}"),
+                _ => text.to_owned(),
+            }));
+        }
         break Ended::failed(failure);
     };
     if ended.exit.is_clean() {
@@ -220,6 +231,7 @@ async fn lead<A: Actor>(cell: &Arc<ActorCell<A>>, incarnation: u64, boss: &Boss)
             ended.failure = Some(cell.fail(incarnation, During::Stop, cause));
         }
     }
+    cx.end_tasks().await;
     // The state of a life that failed is dropped, never used again, and may panic at that.
     if let Err(panic) = guarded(|| drop((actor, cx))) {
         cell.fail(incarnation, During::Stop, Cause::Panic(panic));
@@ -364,12 +376,13 @@ impl<A: Actor> Role for ActorCell<A> {
                 "left in the mailbox",
             );
         }
+        // From here on nobody subscribes it any more.
+        self.retired.store(true, Ordering::Release);
         for topic in self.topics.lock().drain(..) {
             topic.unsubscribe(self.identity());
         }
         self.state.set(ActorState::Stopped);
         *self.life.lock() = None;
-        self.retired.store(true, Ordering::Release);
         self.fold_counts();
         self.system.registry.unregister(&self.path);
     }

@@ -8,16 +8,18 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_core::Stream;
+use parking_lot::Mutex;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::cell::ActorCell;
 use crate::dead_letter::DeadLetterReason;
 use crate::entry::{Entry, Receive, Refused};
-use crate::envelope::{Parcel, TaskState, Tie};
+use crate::envelope::{Parcel, Reply, TaskState, Tie};
 use crate::failure::{Cause, During, catch};
 use crate::mailbox::{Control, GivenUp};
 use crate::registry::Delivery;
+use crate::role::{CUT_OFF_AFTER, as_actor};
 use crate::shared::after as in_future;
 use crate::{Actor, ActorRef, Event, Handler, Message, Path, System};
 
@@ -35,6 +37,8 @@ pub struct Context<A: Actor> {
     stop: bool,
     /// When the handler that runs was called.
     begun: Option<Instant>,
+    /// Who asked for the message in hand; in a mutex, which is never locked, for `Context` to be `Sync`.
+    reply: Mutex<Option<Box<dyn Reply>>>,
 }
 
 impl<A: Actor> Context<A> {
@@ -45,6 +49,7 @@ impl<A: Actor> Context<A> {
             tasks: JoinSet::new(),
             stop: false,
             begun: None,
+            reply: Mutex::new(None),
         }
     }
 
@@ -85,6 +90,22 @@ impl<A: Actor> Context<A> {
         self.stop
     }
 
+    pub(crate) fn hold_reply(&mut self, reply: Option<Box<dyn Reply>>) {
+        *self.reply.get_mut() = reply;
+    }
+
+    pub(crate) fn take_reply(&mut self) -> Option<Box<dyn Reply>> {
+        self.reply.get_mut().take()
+    }
+
+    /// Ends the work beside the handlers, and waits a little for it to be gone.
+    ///
+    /// So a port or a file that it held is free when the next life starts. Work
+    /// that blocks its thread is not waited for.
+    pub(crate) async fn end_tasks(&mut self) {
+        let _ = tokio::time::timeout(CUT_OFF_AFTER, self.tasks.shutdown()).await;
+    }
+
     pub(crate) fn begin(&mut self, at: Instant) {
         self.begun = Some(at);
     }
@@ -112,7 +133,7 @@ impl<A: Actor> Context<A> {
     where
         A: Handler<E>,
     {
-        self.cell.subscribe::<E>();
+        self.cell.subscribe::<E>(self.incarnation);
     }
 
     /// Ends the subscription to events of type `E`; those already queued are still handled.
@@ -120,7 +141,7 @@ impl<A: Actor> Context<A> {
     where
         A: Handler<E>,
     {
-        self.cell.unsubscribe::<E>();
+        self.cell.unsubscribe::<E>(self.incarnation);
     }
 
     /// Publishes an event to all its subscribers without ever waiting; see [`System::publish`].
@@ -252,12 +273,12 @@ impl<A: Actor> Context<A> {
             tie,
         });
         let abort = self.tasks.spawn_on(
-            async move {
+            as_actor(cell.path.clone(), async move {
                 if let Err(panic) = catch(Box::pin(future)).await {
                     let failure = cell.fail(incarnation, During::Background, Cause::Panic(panic));
                     cell.mailbox.control(incarnation, Control::Failed(failure));
                 }
-            },
+            }),
             &self.cell.system.handle,
         );
         Task { state, abort }

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::oneshot;
 
-use crate::failure::text_of;
 use crate::tally::Dropped;
 use crate::{Actor, Context, Handler, Message};
 
@@ -51,6 +50,23 @@ pub(crate) struct Parcel<M: Message> {
 }
 
 pub(crate) type ReplyTo<M> = oneshot::Sender<Result<<M as Message>::Reply, NoReply>>;
+
+/// The address of an asker whose answer's type is forgotten.
+pub(crate) trait Reply: Send {
+    fn refuse(self: Box<Self>, why: NoReply);
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
+}
+
+impl<T: Send + 'static> Reply for oneshot::Sender<Result<T, NoReply>> {
+    fn refuse(self: Box<Self>, why: NoReply) {
+        // Whoever asked may have gone.
+        let _ = self.send(Err(why));
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
+        self
+    }
+}
 
 /// Why an accepted question got no answer.
 #[derive(Debug)]
@@ -108,22 +124,25 @@ impl<A: Handler<M>, M: Message> Envelope<A> for Parcel<M> {
     ) -> Pin<Box<dyn Future<Output = Handled<A::Error>> + Send + 'a>> {
         Box::pin(async move {
             let Parcel { message, reply, .. } = *self;
+            // With the context, so that it outlives a panic and can be told of it.
+            cx.hold_reply(reply.map(|reply| Box::new(reply) as Box<dyn Reply>));
             let result = actor.handle(message, cx).await;
             if !cx.finish(result.is_ok()) {
                 return Handled::CutOff;
             }
-            // Where nobody listens any more, a late reply goes nowhere.
-            match (result, reply) {
-                (Ok(_), None) => Handled::Well,
-                (Ok(answer), Some(reply)) => {
-                    let _ = reply.send(Ok(answer));
+            match result {
+                Ok(answer) => {
+                    let reply = cx
+                        .take_reply()
+                        .map(|r| r.into_any().downcast::<ReplyTo<M>>());
+                    if let Some(Ok(reply)) = reply {
+                        // Where nobody listens any more, a late reply goes nowhere.
+                        let _ = reply.send(Ok(answer));
+                    }
                     Handled::Well
                 }
-                (Err(error), None) => Handled::Failed(error),
-                (Err(error), Some(reply)) => {
-                    let _ = reply.send(Err(NoReply::Failed(text_of(&error))));
-                    Handled::Failed(error)
-                }
+                // The asker is told once the failure is on record.
+                Err(error) => Handled::Failed(error),
             }
         })
     }

@@ -130,6 +130,8 @@ pub enum StartChildError {
     Failed(Failure),
     /// The supervisor is stopping or has stopped.
     SupervisorStopped(Path),
+    /// The supervisor waits for the actor that asks, to start or to stop: each would wait for the other.
+    WouldDeadlock(Path),
 }
 
 /// Why a child was not stopped.
@@ -140,6 +142,8 @@ pub enum StopChildError {
     NotFound(Path),
     /// The supervisor is stopping or has stopped, and its children with it.
     SupervisorStopped(Path),
+    /// The actor that asks would wait for its own end.
+    WouldDeadlock(Path),
 }
 
 /// Why a system is not ready.
@@ -345,6 +349,10 @@ impl fmt::Display for StartChildError {
                     "the supervisor {path} is stopping and starts no more children"
                 )
             }
+            StartChildError::WouldDeadlock(path) => write!(
+                f,
+                "{path} waits for the actor that asks it for a child; ask again in a message of its own"
+            ),
         }
     }
 }
@@ -407,6 +415,10 @@ impl fmt::Display for StopChildError {
                     "the supervisor {path} is stopping, and its children with it"
                 )
             }
+            StopChildError::WouldDeadlock(path) => write!(
+                f,
+                "{path} cannot wait for the end of the actor that asks; an actor ends itself with `Context::stop`"
+            ),
         }
     }
 }

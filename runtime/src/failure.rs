@@ -209,7 +209,8 @@ pub(crate) struct ShortType<'a>(pub(crate) &'a str);
 
 impl fmt::Display for ShortType<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
+        // `{{closure}}` and `{impl#0}` stand in the place of modules.
+        let is_word = |c: char| c.is_alphanumeric() || "_:{}#".contains(c);
         let mut rest = self.0;
         while !rest.is_empty() {
             let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
@@ -268,8 +269,11 @@ pub(crate) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, Panic> {
         if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
             std::mem::forget(second);
         }
-        let site = SITE.take();
-        let (location, backtrace) = site.map_or((None, None), |s| (Some(s.0), Some(s.1)));
+        // A place that was noted for another panic, which its author caught, is not this one's.
+        let site = SITE.take().filter(|site| site.text == text);
+        let (location, backtrace) = site.map_or((None, None), |site| {
+            (Some(site.place), Some(site.backtrace))
+        });
         Panic {
             text,
             location,
@@ -283,7 +287,7 @@ pub(crate) fn text_of(error: &impl fmt::Display) -> String {
     guarded(|| format!("{error:#}")).unwrap_or_else(|_| "its error panicked when shown".to_owned())
 }
 
-fn payload_text(payload: &(dyn Any + Send)) -> String {
+fn payload_text(payload: &dyn Any) -> String {
     if let Some(text) = payload.downcast_ref::<&str>() {
         (*text).to_owned()
     } else if let Some(text) = payload.downcast_ref::<String>() {
@@ -293,11 +297,18 @@ fn payload_text(payload: &(dyn Any + Send)) -> String {
     }
 }
 
+/// What the hook noted of a panic.
+struct Site {
+    text: String,
+    place: String,
+    backtrace: Backtrace,
+}
+
 thread_local! {
     /// How many guards are on this thread's stack.
     static GUARDED: Cell<u32> = const { Cell::new(0) };
     /// Where the latest guarded panic of this thread happened.
-    static SITE: RefCell<Option<(String, Backtrace)>> = const { RefCell::new(None) };
+    static SITE: RefCell<Option<Site>> = const { RefCell::new(None) };
 }
 
 /// Takes note of guarded panics instead of printing them; all others go to the hook that was there before.
@@ -312,7 +323,13 @@ fn install_hook() {
             let place = info
                 .location()
                 .map_or_else(String::new, ToString::to_string);
-            let site = (place, Backtrace::force_capture());
+            let text = payload_text(info.payload());
+            let backtrace = Backtrace::force_capture();
+            let site = Site {
+                text,
+                place,
+                backtrace,
+            };
             // A panic while this thread's storage is torn down is caught all the same, without its place.
             let _ = SITE.try_with(|slot| slot.replace(Some(site)));
         }));
@@ -330,6 +347,14 @@ mod tests {
             ShortType(name).to_string(),
             "Option<BTreeMap<String, [u8; 4]>>"
         );
+    }
+
+    #[test]
+    fn a_type_inside_a_function_has_its_own_name_only() {
+        struct Inner;
+        let name = std::any::type_name::<Vec<Inner>>();
+        assert_eq!(ShortType(name).to_string(), "Vec<Inner>");
+        assert_eq!(ShortType("a::b::{{closure}}::Go").to_string(), "Go");
     }
 
     #[test]

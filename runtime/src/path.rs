@@ -38,6 +38,12 @@ impl Path {
             .then(|| Path(Arc::from(text)))
     }
 
+    /// Whether this is `other` or lies below it.
+    pub(crate) fn is_within(&self, other: &Path) -> bool {
+        let rest = self.0.strip_prefix(&*other.0);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// Returns the path as text, without a leading slash.
     #[must_use]
     pub fn as_str(&self) -> &str {

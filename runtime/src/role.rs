@@ -9,7 +9,7 @@ use greenroom_supervision::{ChildId, Exit, Restart};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::snapshot::{ActorState, Seen};
-use crate::{Failure, Path, StartChildError};
+use crate::{Failure, Path, StartChildError, StopChildError};
 
 /// A place in the tree that lives are started in, one after the other.
 pub(crate) trait Role: Send + Sync + 'static {
@@ -52,14 +52,38 @@ pub(crate) enum Note {
         restart: Restart,
         reply: oneshot::Sender<Result<(), StartChildError>>,
         permit: Permit,
+        /// The actor that commands, which must not be waited for meanwhile.
+        asker: Option<Path>,
     },
     StopChild {
         path: Path,
-        reply: oneshot::Sender<bool>,
+        reply: oneshot::Sender<Result<(), StopChildError>>,
         permit: Permit,
+        /// The actor that commands, which must not be waited for meanwhile.
+        asker: Option<Path>,
     },
     /// The supervisor is to stop; how is in its cell.
     Stop,
+}
+
+/// How long a life that was cut short may take to reach its next await before it is left behind.
+///
+/// It only matters for code that blocks its thread, which nothing can end.
+pub(crate) const CUT_OFF_AFTER: Duration = Duration::from_millis(100);
+
+tokio::task_local! {
+    /// The actor whose code the current task runs.
+    static CURRENT: Path;
+}
+
+/// Runs a future as code of the actor at `path`.
+pub(crate) fn as_actor<F: Future>(path: Path, future: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(path, future)
+}
+
+/// Returns the actor whose code calls this, if it is one's.
+pub(crate) fn current_actor() -> Option<Path> {
+    CURRENT.try_with(Path::clone).ok()
 }
 
 /// The place of one command before a supervisor; its commands are bounded by how many there are.
@@ -82,6 +106,28 @@ pub(crate) struct Ended {
     pub(crate) failure: Option<Failure>,
     /// Of a supervisor that gave up: the child that ended normally and was one too many.
     pub(crate) last: Option<Path>,
+}
+
+impl Note {
+    /// Whether it is a command of this actor or of one below it.
+    pub(crate) fn is_asked_by(&self, path: &Path) -> bool {
+        match self {
+            Note::Start { asker, .. } | Note::StopChild { asker, .. } => {
+                asker.as_ref().is_some_and(|asker| asker.is_within(path))
+            }
+            _ => false,
+        }
+    }
+
+    /// Answers a command that cannot be carried out now.
+    pub(crate) fn refuse(self, start: StartChildError, stop: StopChildError) {
+        // Whoever asked may have gone.
+        match self {
+            Note::Start { reply, .. } => drop(reply.send(Err(start))),
+            Note::StopChild { reply, .. } => drop(reply.send(Err(stop))),
+            _ => {}
+        }
+    }
 }
 
 impl Boss {

@@ -16,18 +16,13 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
-use crate::error::StartChildError;
+use crate::error::{StartChildError, StopChildError};
 use crate::failure::{Cause, During, catch};
 use crate::metrics::{Group, SUPERVISORS};
-use crate::role::{Boss, Ended, Note, Permit, RestartReason, Role, StateCell};
+use crate::role::{Boss, CUT_OFF_AFTER, Ended, Note, Permit, RestartReason, Role, StateCell};
 use crate::shared::{Shared, after as in_future};
 use crate::snapshot::{ActorState, Seen};
 use crate::{Failure, Path};
-
-/// How long a life that was cut short may take to reach its next await before it is left behind.
-///
-/// It only matters for a handler that blocks its thread, which nothing can end.
-const CUT_OFF_AFTER: Duration = Duration::from_millis(100);
 
 /// How many commands may wait for a supervisor; further callers wait for a place.
 const COMMANDS_MAX: usize = 256;
@@ -302,13 +297,22 @@ impl Life {
             self.cell.state.set(ActorState::Running);
         }
         boss.started(self.incarnation);
+        // Restarts that are due and notes take turns, so that neither starves the other.
+        let mut heard = true;
         loop {
             if self.order() != RUN {
                 self.stop_all().await;
                 return Ended::shutdown();
             }
             let due = self.pending.iter().map(|p| p.due).min();
-            let Some(note) = self.next_note(due).await else {
+            let is_due = heard && due.is_some_and(|due| due <= Instant::now());
+            let note = if is_due {
+                None
+            } else {
+                self.next_note(due).await
+            };
+            heard = note.is_some();
+            let Some(note) = note else {
                 if let Some(ending) = self.start_pending().await {
                     return ending;
                 }
@@ -331,6 +335,7 @@ impl Life {
                     restart,
                     reply,
                     permit,
+                    ..
                 } => {
                     let _held = permit;
                     // The caller may be gone; the child is there all the same.
@@ -340,6 +345,7 @@ impl Life {
                     path,
                     reply,
                     permit,
+                    ..
                 } => {
                     let _held = permit;
                     let _ = reply.send(self.stop_for_good(&path).await);
@@ -386,9 +392,7 @@ impl Life {
             return None;
         }
         child.running = None;
-        if ended.failure.is_some() {
-            self.last_failure.clone_from(&ended.failure);
-        }
+        self.last_failure.clone_from(&ended.failure);
         Some(self.law.exited(now, id, ended.exit))
     }
 
@@ -552,9 +556,7 @@ impl Life {
                     if let Some(child) = self.table.get_mut(&id) {
                         child.running = None;
                     }
-                    if ended.failure.is_some() {
-                        self.last_failure.clone_from(&ended.failure);
-                    }
+                    self.last_failure.clone_from(&ended.failure);
                     return Err(NotStarted::Failed(id, ended));
                 }
                 Some(Note::Stop) | None => {
@@ -567,9 +569,25 @@ impl Life {
                     }
                     return Err(NotStarted::Stopping);
                 }
+                // Nor for the end of its own start.
+                Some(note) if self.is_asked_by_child(id, &note) => self.refuse(note),
                 Some(other) => self.backlog.push_back(other),
             }
         }
+    }
+
+    fn is_asked_by_child(&self, id: ChildId, note: &Note) -> bool {
+        let child = self.table.get(&id);
+        child.is_some_and(|child| note.is_asked_by(child.role.path()))
+    }
+
+    /// Answers a command that could not end, because its sender is waited for.
+    fn refuse(&self, note: Note) {
+        let path = || self.cell.path.clone();
+        note.refuse(
+            StartChildError::WouldDeadlock(path()),
+            StopChildError::WouldDeadlock(path()),
+        );
     }
 
     /// Stops a child that runs and waits until it is down; one that waits for its restart stays down.
@@ -617,11 +635,9 @@ impl Life {
         while !dying.is_empty() {
             match self.receive(due).await {
                 Some(note) if is_over(&mut dying, &note) => {}
-                // An actor that asks for a child while it is being stopped must not wait for its own end.
-                Some(Note::Start { reply, .. }) if self.order() != RUN => {
-                    let _ = reply.send(Err(StartChildError::SupervisorStopped(
-                        self.cell.path.clone(),
-                    )));
+                // An actor that commands while it is being stopped must not wait for its own end.
+                Some(note) if dying.values().any(|d| note.is_asked_by(d.role.path())) => {
+                    self.refuse(note);
                 }
                 Some(note) => self.backlog.push_back(note),
                 None => {
@@ -710,13 +726,13 @@ impl Life {
         })
     }
 
-    async fn stop_for_good(&mut self, path: &Path) -> bool {
+    async fn stop_for_good(&mut self, path: &Path) -> Result<(), StopChildError> {
         let Some(&id) = self.names.get(path) else {
-            return false;
+            return Err(StopChildError::NotFound(path.clone()));
         };
         self.stop_child(id, true).await;
         self.forget(id);
-        true
+        Ok(())
     }
 }
 

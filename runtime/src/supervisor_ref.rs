@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::error::{StartChildError, StopChildError};
 use crate::path::is_valid_name;
-use crate::role::{Note, Role};
+use crate::role::{Note, Role, current_actor};
 use crate::supervisor::SupervisorCell;
 use crate::{Actor, ActorRef, Path, Spec};
 
@@ -34,13 +34,11 @@ impl SupervisorRef {
 
     /// Starts a child and returns its reference once its `start` has finished.
     ///
-    /// Not to be awaited in the `start` of a child of the same supervisor: each
-    /// would wait for the other.
-    ///
     /// # Errors
     ///
     /// [`StartChildError`] when the name is taken or cannot be one, the child's
-    /// `start` failed, or the supervisor is stopping.
+    /// `start` failed, the supervisor is stopping, or a child asks in its own
+    /// `start` or while it is being stopped: each would wait for the other.
     ///
     /// # Cancel safety
     ///
@@ -65,6 +63,7 @@ impl SupervisorRef {
                 restart,
                 reply,
                 permit,
+                asker: current_actor(),
             })
             .map_err(|_| stopped())?;
         answer.await.unwrap_or_else(|_| Err(stopped()))?;
@@ -73,13 +72,11 @@ impl SupervisorRef {
 
     /// Stops a child for good, once it has handled what is in its mailbox.
     ///
-    /// Not to be awaited by the child itself, which would wait for its own end: it
-    /// calls [`Context::stop`](crate::Context::stop).
-    ///
     /// # Errors
     ///
-    /// [`StopChildError`] when there is no child of that name, or the supervisor
-    /// is stopping.
+    /// [`StopChildError`] when there is no child of that name, the supervisor is
+    /// stopping, or the child itself asks, which would wait for its own end: it
+    /// calls [`Context::stop`](crate::Context::stop).
     ///
     /// # Cancel safety
     ///
@@ -88,18 +85,19 @@ impl SupervisorRef {
         let stopped = || StopChildError::SupervisorStopped(self.cell.path.clone());
         let permit = self.cell.permit().await;
         let path = self.cell.path.join(name);
+        let asker = current_actor();
+        if asker.as_ref().is_some_and(|asker| asker.is_within(&path)) {
+            return Err(StopChildError::WouldDeadlock(self.cell.path.clone()));
+        }
         let (reply, answer) = oneshot::channel();
         let note = Note::StopChild {
-            path: path.clone(),
+            path,
             reply,
             permit,
+            asker: current_actor(),
         };
         self.cell.send(note).map_err(|_| stopped())?;
-        match answer.await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(StopChildError::NotFound(path)),
-            Err(_) => Err(stopped()),
-        }
+        answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 }
 

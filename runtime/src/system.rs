@@ -162,11 +162,12 @@ impl System {
         };
         let (up, mut is_up) = watch::channel(false);
         let shared = Arc::clone(&self.shared);
+        // Here and not in the task: an order to stop that comes at once must find it launched.
+        Arc::clone(&root).launch(boss);
         let unfinished = StopUnlessUp {
             system: Some(self.clone()),
         };
         self.shared.handle.spawn(async move {
-            Arc::clone(&root).launch(boss);
             let ended = loop {
                 match inbox.recv().await {
                     Some(Note::Started { .. }) => up.send_replace(true),
@@ -621,6 +622,12 @@ mod tests {
         async fn start((): (), _: &mut Context<Self>) -> Result<Self, Infallible> {
             Ok(Idle)
         }
+    }
+
+    #[test]
+    fn a_handler_may_hold_its_context_across_an_await() {
+        fn can_be_held<T: Send + Sync>() {}
+        can_be_held::<Context<Idle>>();
     }
 
     #[tokio::test(start_paused = true)]

@@ -263,3 +263,20 @@ async fn a_permanent_actor_that_ends_by_itself_too_often_is_named() {
         "the system stopped: app gave up, its restart limit is used up; the last to end was app/it, normally: give it `Restart::Transient` if it may end"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_ask_on_which_the_handler_panics_brings_the_text_of_the_panic() {
+    let script = Script::default();
+    let system = start(lone(&script)).await.unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    let error = it.ask(Panic("boom")).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "app/it failed on the message: it panicked: boom"
+    );
+    // By the time of the reply it is on record.
+    assert_eq!(
+        (system.ledger().failed, system.dead_letters().len()),
+        (1, 1)
+    );
+}
