@@ -157,15 +157,22 @@ async fn lead<A: Actor>(cell: &Arc<ActorCell<A>>, incarnation: u64, boss: &Boss)
         Err(panic) => return Some(failed(During::Start, Cause::Panic(panic))),
     };
     let starting = catch(Box::pin(async { A::start(args, &mut cx).await }));
-    let Ok(started) = tokio::time::timeout(cell.start_within, starting).await else {
-        let within = cell.start_within;
-        let text = format!("did not start within {within:?}; see `Spec::start_within`");
-        return Some(failed(During::Start, Cause::Error(text)));
+    let cause = match tokio::time::timeout(cell.start_within, starting).await {
+        Ok(Ok(Ok(actor))) => Ok(actor),
+        Ok(Ok(Err(error))) => Err(error_cause(error)),
+        Ok(Err(panic)) => Err(Cause::Panic(panic)),
+        Err(_) => {
+            let within = cell.start_within;
+            let text = format!("did not start within {within:?}; see `Spec::start_within`");
+            Err(Cause::Error(text))
+        }
     };
-    let mut actor = match started {
-        Ok(Ok(actor)) => actor,
-        Ok(Err(error)) => return Some(failed(During::Start, error_cause(error))),
-        Err(panic) => return Some(failed(During::Start, Cause::Panic(panic))),
+    let mut actor = match cause {
+        Ok(actor) => actor,
+        Err(cause) => {
+            cx.end_tasks().await;
+            return Some(failed(During::Start, cause));
+        }
     };
     if !cell.mailbox.is_read_by(incarnation) {
         return None;

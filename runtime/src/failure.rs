@@ -5,6 +5,7 @@ use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::io::Write;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
 use std::sync::{Arc, Once};
@@ -162,9 +163,14 @@ impl Failure {
                 tracing::debug!(actor = %self.0.path, %backtrace, "Backtrace of the failure.");
             }
         } else {
-            eprintln!("greenroom: {self}");
+            say(&format_args!("{self}"));
         }
     }
+}
+
+/// Writes one line to standard error; where that is broken, as a closed pipe, there is nobody to tell.
+pub(crate) fn say(line: &dyn fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "greenroom: {line}");
 }
 
 impl fmt::Display for During {

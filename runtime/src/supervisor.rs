@@ -17,7 +17,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use crate::error::{StartChildError, StopChildError};
-use crate::failure::{Cause, During, catch};
+use crate::failure::{Cause, During, catch, say};
 use crate::metrics::{Group, SUPERVISORS};
 use crate::role::{Boss, CUT_OFF_AFTER, Ended, Note, Permit, RestartReason, Role, StateCell};
 use crate::shared::{Shared, after as in_future};
@@ -486,9 +486,9 @@ impl Life {
         if tracing::dispatcher::has_been_set() {
             tracing::error!(%supervisor, child, restarts, ?within, "Restart limit used up, giving up.");
         } else {
-            eprintln!(
-                "greenroom: {supervisor} gives up and stops its children: {child} ended once more than the {restarts} in {within:?} that may be restarted"
-            );
+            say(&format_args!(
+                "{supervisor} gives up and stops its children: {child} ended once more than the {restarts} in {within:?} that may be restarted"
+            ));
         }
     }
 
@@ -628,7 +628,14 @@ impl Life {
             is_over
         }
         // Some may have ended while something else was waited for.
-        self.backlog.retain(|note| !is_over(&mut dying, note));
+        let backlog = std::mem::take(&mut self.backlog);
+        for note in backlog {
+            if dying.values().any(|d| note.is_asked_by(d.role.path())) {
+                self.refuse(note);
+            } else if !is_over(&mut dying, &note) {
+                self.backlog.push_back(note);
+            }
+        }
         let earliest =
             |dying: &BTreeMap<ChildId, Dying>| dying.values().filter_map(|d| d.deadline).min();
         let mut due = earliest(&dying);

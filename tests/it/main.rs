@@ -8,6 +8,7 @@
 mod failures;
 mod mailbox;
 mod observing;
+mod races;
 mod registry;
 mod stopping;
 mod supervision;

@@ -1,0 +1,580 @@
+//! Races and corners: what a hunt for defects found, and a storm that looks for more.
+
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context as Cx, Waker};
+use std::time::{Duration, Instant};
+
+use greenroom::prelude::*;
+use greenroom_it::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_is_dropped_at_once_leaves_nothing_running() {
+    let script = Script::default();
+    {
+        let mut starting = pin!(start(lone(&script)));
+        let mut cx = Cx::from_waker(Waker::noop());
+        assert!(starting.as_mut().poll(&mut cx).is_pending());
+    }
+    tokio::time::sleep(60 * SECOND).await;
+    let log = script.log.take();
+    let stopped = log.is_empty() || log.last().unwrap() == "it: stop";
+    assert!(stopped, "it runs on, and nobody can stop it: {log:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_that_stops_itself_in_its_start_ends() {
+    struct OneShot;
+    impl Actor for OneShot {
+        type Args = ();
+        type Error = Infallible;
+        async fn start((): (), cx: &mut Context<Self>) -> Result<Self, Infallible> {
+            cx.stop();
+            Ok(OneShot)
+        }
+    }
+    let tree =
+        Supervisor::one_for_one("app").child(OneShot::spec("it", ()).restart(Restart::Temporary));
+    let system = start(tree).await.unwrap();
+    settle().await;
+    assert!(
+        system.find::<OneShot>("app/it").is_err(),
+        "it is still there"
+    );
+}
+
+#[tokio::test]
+async fn a_life_that_was_cut_off_cannot_subscribe() {
+    let script = Script::default();
+    let tree = Supervisor::one_for_one("app").child(Supervisor::dynamic("pool"));
+    let system = System::builder().workers(4).start(tree).await.unwrap();
+    let pool = system.supervisor("app/pool").unwrap();
+    let it = pool
+        .start_child(Scripted::spec("it", script.clone()).stop_within(Duration::ZERO))
+        .await
+        .unwrap();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (entered, is_in) = tokio::sync::oneshot::channel();
+    let (done, is_done) = tokio::sync::oneshot::channel();
+    it.tell(with(move |cx| {
+        let _ = entered.send(());
+        let _ = released.recv();
+        cx.subscribe::<Happened>();
+        let _ = done.send(());
+    }))
+    .await
+    .unwrap();
+    is_in.await.unwrap();
+    let _ = pool.stop_child("it").await;
+    release.send(()).unwrap();
+    is_done.await.unwrap();
+    let delivery = system.publish(Happened(1));
+    assert_eq!(delivery.dropped, 0, "a role that is gone is subscribed");
+    system.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_patient_publisher_waits_for_all_subscribers_at_once() {
+    let stuck = Script::default();
+    let busy = Script::default();
+    let tree = Supervisor::one_for_one("app")
+        .child(Scripted::spec("stuck", stuck.clone()).mailbox(1))
+        .child(Scripted::spec("busy", busy.clone()).mailbox(1));
+    let system = start(tree).await.unwrap();
+    for name in ["app/stuck", "app/busy"] {
+        let it = system.find::<Scripted>(name).unwrap();
+        it.tell(with(|cx| cx.subscribe::<Happened>()))
+            .await
+            .unwrap();
+        settle().await;
+    }
+    let it = system.find::<Scripted>("app/stuck").unwrap();
+    it.tell(Hold).await.unwrap();
+    settle().await;
+    it.tell(Say("fills it")).await.unwrap();
+    // Three senders keep the busy one busy: whoever stands in line gets in within 40 ms.
+    for _ in 0..3 {
+        let it = system.find::<Scripted>("app/busy").unwrap();
+        tokio::spawn(
+            async move { while it.tell(Slow(Duration::from_millis(10))).await.is_ok() {} },
+        );
+    }
+    settle().await;
+    let delivery = system.publish_within(Happened(7), SECOND).await;
+    assert_eq!(
+        (delivery.delivered, delivery.dropped),
+        (1, 1),
+        "the busy one had room within 40 ms for whoever waited"
+    );
+}
+
+#[tokio::test]
+async fn the_background_work_of_a_life_is_over_before_the_next_begins() {
+    static OVERLAPS: AtomicUsize = AtomicUsize::new(0);
+    struct Held(Arc<AtomicBool>);
+    impl Drop for Held {
+        fn drop(&mut self) {
+            self.0.store(false, Ordering::SeqCst);
+        }
+    }
+    struct Server;
+    #[derive(Debug)]
+    struct Crash;
+    impl Message for Crash {
+        type Reply = ();
+    }
+    impl Actor for Server {
+        type Args = Arc<AtomicBool>;
+        type Error = std::io::Error;
+        async fn start(port: Self::Args, cx: &mut Context<Self>) -> Result<Self, Self::Error> {
+            if port.swap(true, Ordering::SeqCst) {
+                OVERLAPS.fetch_add(1, Ordering::SeqCst);
+            }
+            let held = Held(port);
+            cx.background(async move {
+                let _held = held;
+                // Work in small steps, as a server's accept loop under load.
+                loop {
+                    std::hint::black_box((0..20_000u64).sum::<u64>());
+                    tokio::task::yield_now().await;
+                    if Arc::strong_count(&_held.0) == 0 {
+                        return Crash;
+                    }
+                }
+            });
+            Ok(Server)
+        }
+    }
+    impl Handler<Crash> for Server {
+        async fn handle(&mut self, _: Crash, _: &mut Context<Self>) -> Result<(), Self::Error> {
+            Err(std::io::Error::other("crash"))
+        }
+    }
+    let tree = Supervisor::one_for_one("app")
+        .restart_limit(100_000, SECOND)
+        .backoff(Backoff::none())
+        .child(Server::spec("it", Arc::default()));
+    let system = System::builder().workers(4).start(tree).await.unwrap();
+    let it = system.find::<Server>("app/it").unwrap();
+    for _ in 0..300 {
+        let _ = it.ask(Crash).await;
+    }
+    system.stop().await;
+    assert_eq!(OVERLAPS.load(Ordering::SeqCst), 0, "of 300 restarts");
+}
+
+#[tokio::test]
+async fn a_restart_is_not_starved_by_children_that_come_and_go() {
+    let script = Script::default();
+    let tree = Supervisor::one_for_one("app").child(
+        Supervisor::dynamic("pool")
+            .restart_limit(1000, SECOND)
+            .backoff(Backoff::none()),
+    );
+    let system = System::builder().workers(4).start(tree).await.unwrap();
+    let pool = system.supervisor("app/pool").unwrap();
+    let it = pool
+        .start_child(Scripted::spec("it", script.clone()))
+        .await
+        .unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let mut hammers = Vec::new();
+    for n in 0..100 {
+        let (pool, over) = (pool.clone(), over.clone());
+        hammers.push(tokio::spawn(async move {
+            let script = Script::default();
+            while !over.load(Ordering::Relaxed) {
+                let name = format!("n{n}");
+                let _ = pool
+                    .start_child(Scripted::spec(name.clone(), script.clone()))
+                    .await;
+                let _ = pool.stop_child(&name).await;
+            }
+        }));
+    }
+    it.tell(Fail("x")).await.unwrap();
+    let before = Instant::now();
+    let answer = it.ask(Echo(1)).within(3 * SECOND).await;
+    let took = before.elapsed();
+    over.store(true, Ordering::Relaxed);
+    for hammer in hammers {
+        hammer.await.unwrap();
+    }
+    system.stop().await;
+    assert!(answer.is_ok(), "not restarted after {took:?}");
+    assert!(
+        took < Duration::from_millis(500),
+        "restarted only after {took:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_escalation_does_not_blame_an_older_failure() {
+    let script = Script::default();
+    let tree = Supervisor::one_for_one("app")
+        .restart_limit(1, 1000 * SECOND)
+        .child(Scripted::spec("a", script.clone()))
+        .child(Scripted::spec("b", script.clone()));
+    let system = start(tree).await.unwrap();
+    let a = system.find::<Scripted>("app/a").unwrap();
+    let b = system.find::<Scripted>("app/b").unwrap();
+    a.tell(Fail("long ago")).await.unwrap();
+    settle().await;
+    b.tell(Quit).await.unwrap();
+    let escalated = system.stopped().await.unwrap_err();
+    assert!(
+        escalated.failure().is_none(),
+        "b quit: {:?}",
+        escalated.failure()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_does_not_show_the_place_of_another_panic() {
+    let script = Script::default();
+    let system = start(lone(&script)).await.unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    let line = line!() + 2;
+    it.tell(with(|_| {
+        let _ = std::panic::catch_unwind(|| panic!("caught by its author"));
+    }))
+    .await
+    .unwrap();
+    it.tell(with(|_| std::panic::resume_unwind(Box::new("another"))))
+        .await
+        .unwrap();
+    let quits = it.tell(Panic("x"));
+    quits.await.unwrap();
+    settle().await;
+    let tree = Supervisor::one_for_one("top")
+        .restart_limit(0, SECOND)
+        .child(Scripted::spec("it", script.clone()));
+    let second = start(tree).await.unwrap();
+    let it = second.find::<Scripted>("top/it").unwrap();
+    it.tell(with(|_| {
+        let _ = std::panic::catch_unwind(|| panic!("caught by its author"));
+    }))
+    .await
+    .unwrap();
+    it.tell(with(|_| std::panic::resume_unwind(Box::new("another"))))
+        .await
+        .unwrap();
+    let escalated = second.stopped().await.unwrap_err();
+    let failure = escalated.failure().unwrap();
+    assert_eq!(failure.text(), "another");
+    assert!(
+        failure.location().is_none(),
+        "shows {:?} (cf. line {line})",
+        failure.location()
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_actor_that_asks_for_a_child_while_its_group_restarts_is_not_cut_off() {
+    struct Asker;
+    #[derive(Debug)]
+    struct Spawn(Duration);
+    impl Message for Spawn {
+        type Reply = ();
+    }
+    impl Actor for Asker {
+        type Args = Script;
+        type Error = Infallible;
+        async fn start(_: Script, _: &mut Context<Self>) -> Result<Self, Infallible> {
+            Ok(Asker)
+        }
+    }
+    impl Handler<Spawn> for Asker {
+        async fn handle(
+            &mut self,
+            Spawn(after): Spawn,
+            cx: &mut Context<Self>,
+        ) -> Result<(), Infallible> {
+            tokio::time::sleep(after).await;
+            let me = cx.system().supervisor("app").unwrap();
+            let _ = me
+                .start_child(Scripted::spec("new", Script::default()))
+                .await;
+            Ok(())
+        }
+    }
+    let script = Script::default();
+    let tree = Supervisor::one_for_all("app")
+        .restart_limit(100, SECOND)
+        .backoff(Backoff::none())
+        .child(Asker::spec("asker", script.clone()))
+        .child(Scripted::spec("it", script.clone()));
+    let system = start(tree).await.unwrap();
+    let asker = system.find::<Asker>("app/asker").unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    asker.tell(Spawn(Duration::from_millis(10))).await.unwrap();
+    settle().await;
+    let before = tokio::time::Instant::now();
+    it.tell(Fail("x")).await.unwrap();
+    it.ask(Echo(1)).within(20 * SECOND).await.unwrap();
+    let took = before.elapsed();
+    let ledger = system.ledger();
+    assert_eq!(
+        ledger.failed, 1,
+        "the asker's message was cut off too: {ledger}, {took:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_has_itself_stopped_is_told_that_it_would_wait_for_itself() {
+    struct Selfish;
+    #[derive(Debug)]
+    struct Go;
+    impl Message for Go {
+        type Reply = ();
+    }
+    impl Actor for Selfish {
+        type Args = ();
+        type Error = Infallible;
+        async fn start((): (), _: &mut Context<Self>) -> Result<Self, Infallible> {
+            Ok(Selfish)
+        }
+    }
+    impl Handler<Go> for Selfish {
+        async fn handle(&mut self, _: Go, cx: &mut Context<Self>) -> Result<(), Infallible> {
+            let app = cx.system().supervisor("app").unwrap();
+            let error = app.stop_child("it").await.unwrap_err();
+            assert!(
+                matches!(error, greenroom::StopChildError::WouldDeadlock(_)),
+                "{error}"
+            );
+            Ok(())
+        }
+    }
+    let system = start(Supervisor::one_for_one("app").child(Selfish::spec("it", ())))
+        .await
+        .unwrap();
+    let it = system.find::<Selfish>("app/it").unwrap();
+    it.tell(Go).await.unwrap();
+    tokio::time::sleep(60 * SECOND).await;
+    let ledger = system.ledger();
+    assert_eq!((ledger.handled, ledger.failed), (1, 0), "{ledger}");
+}
+
+#[test]
+fn nothing_keeps_a_stopped_system_alive() {
+    struct Probe(Arc<AtomicUsize>);
+    impl Drop for Probe {
+        fn drop(&mut self) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+    struct Holder;
+    impl Actor for Holder {
+        type Args = Arc<Probe>;
+        type Error = Infallible;
+        async fn start(_: Self::Args, cx: &mut Context<Self>) -> Result<Self, Infallible> {
+            cx.subscribe::<Happened>();
+            Ok(Holder)
+        }
+    }
+    impl Handler<Happened> for Holder {
+        async fn handle(&mut self, _: Happened, _: &mut Context<Self>) -> Result<(), Infallible> {
+            Ok(())
+        }
+    }
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let probe = Arc::new(Probe(dropped.clone()));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let tree = Supervisor::one_for_one("app").child(Holder::spec("it", probe.clone()));
+        let system = System::start(tree).await.unwrap();
+        system.publish(Happened(1));
+        system.stop().await;
+    });
+    drop(probe);
+    let until = Instant::now() + Duration::from_secs(5);
+    while dropped.load(Ordering::SeqCst) == 0 {
+        assert!(
+            Instant::now() < until,
+            "the args, hence the cell and the system, are still held"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn rng(seed: &mut u64) -> u64 {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    *seed
+}
+
+/// Many senders with cancelled tells and asks, actors that panic, fail, quit and are cut off, children that come and
+/// go: at every moment no message is unaccounted for.
+fn storm(seed: u64, stop_while_sending: bool) {
+    let (done, is_done) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(3)
+            .enable_all()
+            .build()
+            .unwrap();
+        let balanced = runtime.block_on(async move {
+            let sub = |name: &str, restart| {
+                Scripted::spec(name.to_owned(), Script::default())
+                    .mailbox(2)
+                    .restart(restart)
+                    .stop_within(Duration::from_millis(20))
+                    .group(name.to_owned())
+            };
+            let tree = Supervisor::one_for_one("app")
+                .restart_limit(u32::MAX, SECOND)
+                .backoff(Backoff::none())
+                .child(
+                    Supervisor::one_for_all("in")
+                        .restart_limit(40, Duration::from_millis(50))
+                        .backoff(Backoff::none())
+                        .child(sub("a", Restart::Permanent))
+                        .child(sub("b", Restart::Transient))
+                        .child(sub("c", Restart::Temporary)),
+                )
+                .child(
+                    Supervisor::dynamic("pool")
+                        .restart_limit(60, Duration::from_millis(50))
+                        .backoff(Backoff::none()),
+                );
+            let system = System::builder().workers(4).start(tree).await.unwrap();
+            let refs: Vec<ActorRef<Scripted>> = ["app/in/a", "app/in/b", "app/in/c"]
+                .iter()
+                .filter_map(|p| system.find(p).ok())
+                .collect();
+            let mut tasks = Vec::new();
+            for n in 0..8u64 {
+                let (system, refs) = (system.clone(), refs.clone());
+                let pool = system.supervisor("app/pool").unwrap();
+                tasks.push(tokio::spawn(async move {
+                    let mut s = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ ((n + 1) * 7919);
+                    let mut mine: Option<ActorRef<Scripted>> = None;
+                    for _ in 0..600 {
+                        let r = rng(&mut s);
+                        let it = match (&mine, r % 4) {
+                            (Some(m), 3) => m.clone(),
+                            _ => refs[(r >> 8) as usize % refs.len()].clone(),
+                        };
+                        let brief = Duration::from_micros(r >> 20 & 0x3ff);
+                        match (r >> 3) % 16 {
+                            0 => drop(tokio::time::timeout(brief, it.tell(Panic("p"))).await),
+                            1 => drop(tokio::time::timeout(brief, it.tell(Fail("f"))).await),
+                            2 => drop(tokio::time::timeout(brief, it.tell(Quit)).await),
+                            3 => drop(it.ask(Echo(1)).within(brief).await),
+                            4 => drop(tokio::time::timeout(brief, it.ask(Echo(2))).await),
+                            5 => drop(it.try_tell(Say("t"))),
+                            6 => drop(tokio::time::timeout(brief, it.tell(Slow(brief))).await),
+                            7 => drop(system.publish(Happened(1))),
+                            8 => drop(
+                                tokio::time::timeout(
+                                    brief,
+                                    system.publish_within(Happened(2), brief * 2),
+                                )
+                                .await,
+                            ),
+                            9 => drop(
+                                it.tell(with(|cx| cx.subscribe::<Happened>()))
+                                    .within(brief)
+                                    .await,
+                            ),
+                            10 => drop(
+                                it.tell(with(move |cx| {
+                                    let task = cx.every(Duration::from_millis(1), Say("tick"));
+                                    if brief.as_micros().is_multiple_of(2) {
+                                        task.cancel();
+                                    }
+                                    cx.after(brief, Say("later"));
+                                    cx.background(async move {
+                                        tokio::time::sleep(brief).await;
+                                        if brief.as_micros().is_multiple_of(5) {
+                                            panic!("bg")
+                                        };
+                                        Say("bg")
+                                    });
+                                }))
+                                .within(brief)
+                                .await,
+                            ),
+                            11 => {
+                                let spec = Scripted::spec(format!("n{n}"), Script::default())
+                                    .mailbox(1)
+                                    .stop_within(Duration::from_millis(10))
+                                    .restart(if r & 0x1000 == 0 {
+                                        Restart::Permanent
+                                    } else {
+                                        Restart::Transient
+                                    });
+                                mine = pool.start_child(spec).await.ok();
+                            }
+                            12 => drop(
+                                tokio::time::timeout(brief, pool.stop_child(&format!("n{n}")))
+                                    .await,
+                            ),
+                            13 => {
+                                drop(it.tell(Slow(Duration::from_millis(30))).within(brief).await)
+                            }
+                            14 => {
+                                let _ = system.scrape();
+                                drop(system.snapshot());
+                            }
+                            _ => drop(it.tell(Say("s")).within(brief).await),
+                        }
+                        assert!(system.ledger().is_balanced(), "{}", system.ledger());
+                    }
+                }));
+            }
+            if stop_while_sending {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                system.stop().await;
+            }
+            for task in tasks {
+                task.await.unwrap();
+            }
+            system.stop().await;
+            let ledger = system.ledger();
+            (
+                ledger.is_balanced() && ledger.queued == 0 && system.snapshot().is_empty(),
+                ledger.to_string(),
+                format!(
+                    "{:?}",
+                    system
+                        .snapshot()
+                        .iter()
+                        .map(|i| i.path.to_string())
+                        .collect::<Vec<_>>()
+                ),
+            )
+        });
+        done.send(balanced).unwrap();
+    });
+    let (ok, ledger, left) = is_done
+        .recv_timeout(Duration::from_secs(60))
+        .unwrap_or_else(|_| panic!("seed {seed}: it hangs, or a sender panicked"));
+    assert!(ok, "seed {seed}: {ledger} {left}");
+}
+
+/// How many storms are raised; `STORMS=1000` raises more, `SEED` says from which on.
+fn storms(stop_while_sending: bool) {
+    let storms = std::env::var("STORMS").map_or(4, |n| n.parse().unwrap());
+    let first = std::env::var("SEED").map_or(1, |seed| seed.parse().unwrap());
+    for seed in first..first + storms {
+        println!("SEED={seed}");
+        storm(seed, stop_while_sending);
+    }
+}
+
+#[test]
+fn in_a_storm_of_failures_and_cancelled_senders_every_message_is_accounted_for() {
+    storms(false);
+}
+
+#[test]
+fn in_a_storm_that_ends_with_a_stop_every_message_is_accounted_for() {
+    storms(true);
+}
