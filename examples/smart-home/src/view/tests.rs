@@ -311,13 +311,3 @@ fn a_loss_of_messages_is_called_one() {
         assert!(text.contains("NOT balanced"), "{text}");
     }
 }
-
-#[test]
-#[ignore = "prints pictures for a person to judge: run it with --nocapture"]
-fn gallery() {
-    for (width, height) in [(40, 12), (50, 30), (60, 14), (80, 24), (100, 30), (140, 40)] {
-        let rule = "=".repeat(usize::from(width));
-        println!("{rule}\n{}", text_of(&drawn(&scene(), width, height)));
-    }
-    println!("{}", text_of(&drawn(&nothing(), 80, 24)));
-}
