@@ -1,8 +1,6 @@
 //! The rules as tables, then the actor on virtual time.
 
-use std::sync::{Arc, Mutex};
-
-use home_protocol::{Command, Decided};
+use home_stage::{Crash, Stage};
 
 use super::*;
 
@@ -190,7 +188,7 @@ fn time_may_step_anywhere() {
 #[tokio::test(start_paused = true)]
 async fn the_actor_closes_the_water_and_says_when_it_is_over() {
     let devices = vec![known(VALVE, &[Skill::Water])];
-    let stage = Stage::open(Settings::default(), devices).await;
+    let stage = Stage::<LeakGuard>::open(Settings::default(), devices).await;
     let expect = [
         "garage/water main: Water { open: false }",
         "16:54:00 kitchen/sink is wet: water closed",
@@ -210,7 +208,7 @@ async fn the_actor_closes_the_water_and_says_when_it_is_over() {
 #[tokio::test(start_paused = true)]
 async fn a_new_life_learns_the_valve_again_and_closes_it_at_the_next_report() {
     let devices = vec![known(VALVE, &[Skill::Water])];
-    let stage = Stage::open(Settings::default(), devices).await;
+    let stage = Stage::<LeakGuard>::open(Settings::default(), devices).await;
     let wet = leak(at(16, 54), SINK, true);
     let orders = stage.publish(wet.clone()).await;
     stage.actor.tell(Crash).await.unwrap();
@@ -218,121 +216,8 @@ async fn a_new_life_learns_the_valve_again_and_closes_it_at_the_next_report() {
     assert_eq!(stage.publish(wet).await, orders);
 }
 
-// ===== on the stage: the actor, and a stand-in for the gateway =====
-
-/// Answers a `TakesPart` with the devices, and writes down all that the actor publishes.
-struct Gateway(Script);
-
-#[derive(Clone)]
-struct Script {
-    devices: Vec<DeviceKnown>,
-    seen: Arc<Mutex<Vec<String>>>,
-}
-
-impl Gateway {
-    fn write(&self, line: String) {
-        self.0.seen.lock().unwrap().push(line);
-    }
-}
-
-impl Actor for Gateway {
-    type Args = Script;
-    type Error = Infallible;
-    async fn start(script: Script, cx: &mut Context<Self>) -> Result<Self, Infallible> {
-        cx.subscribe::<TakesPart>();
-        cx.subscribe::<Command>();
-        cx.subscribe::<Decided>();
-        Ok(Gateway(script))
-    }
-}
-
-impl Handler<TakesPart> for Gateway {
-    async fn handle(
-        &mut self,
-        TakesPart(who): TakesPart,
-        cx: &mut Context<Self>,
-    ) -> Result<(), Infallible> {
-        self.write(format!("{} takes part", who.path()));
-        for device in &self.0.devices {
-            cx.publish(device.clone());
-        }
-        Ok(())
-    }
-}
-
-impl Handler<Command> for Gateway {
-    async fn handle(&mut self, command: Command, _: &mut Context<Self>) -> Result<(), Infallible> {
-        self.write(format!("{}: {:?}", command.device, command.order));
-        Ok(())
-    }
-}
-
-impl Handler<Decided> for Gateway {
-    async fn handle(&mut self, decided: Decided, _: &mut Context<Self>) -> Result<(), Infallible> {
-        self.write(format!("{} {}", decided.at, decided.what));
-        Ok(())
-    }
-}
-
-impl Handler<Checkpoint> for Gateway {
-    async fn handle(&mut self, _: Checkpoint, _: &mut Context<Self>) -> Result<(), Infallible> {
-        Ok(())
-    }
-}
-
-/// Ends a life of the actor by a panic, which nothing that it really handles does.
-struct Crash;
-impl Message for Crash {
-    type Reply = ();
-}
-
 impl Handler<Crash> for LeakGuard {
     async fn handle(&mut self, _: Crash, _: &mut Context<Self>) -> Result<(), Infallible> {
         panic!("a crash in a test");
-    }
-}
-
-struct Stage {
-    system: System,
-    actor: ActorRef<LeakGuard>,
-    gateway: ActorRef<Gateway>,
-    seen: Arc<Mutex<Vec<String>>>,
-}
-
-impl Stage {
-    async fn open(settings: Settings, devices: Vec<DeviceKnown>) -> Self {
-        let seen = Arc::<Mutex<Vec<String>>>::default();
-        let script = Script {
-            devices,
-            seen: Arc::clone(&seen),
-        };
-        let tree = Supervisor::one_for_one("home")
-            .child(Gateway::spec("gateway", script))
-            .child(LeakGuard::spec("actor", settings));
-        let builder = System::builder().seed(1).in_current_runtime();
-        let system = builder.start(tree).await.unwrap();
-        let stage = Stage {
-            actor: system.find("home/actor").unwrap(),
-            gateway: system.find("home/gateway").unwrap(),
-            system,
-            seen,
-        };
-        stage.rest().await;
-        stage
-    }
-
-    /// Returns when the actor and the gateway have handled all, and what the gateway wrote.
-    async fn rest(&self) -> Vec<String> {
-        // What the actor does to the gateway may come back to it.
-        for _ in 0..2 {
-            self.actor.ask(Checkpoint).await.unwrap();
-            self.gateway.ask(Checkpoint).await.unwrap();
-        }
-        std::mem::take(&mut *self.seen.lock().unwrap())
-    }
-
-    async fn publish<E: Event>(&self, event: E) -> Vec<String> {
-        self.system.publish(event);
-        self.rest().await
     }
 }

@@ -1,8 +1,6 @@
 //! The rules as tables, then the actor on virtual time.
 
-use std::sync::{Arc, Mutex};
-
-use home_protocol::{Command, Decided};
+use home_stage::{Crash, Stage};
 
 use super::*;
 
@@ -353,7 +351,7 @@ fn time_may_step_anywhere() {
 #[tokio::test(start_paused = true)]
 async fn the_actor_orders_and_tells_and_repeats_nothing() {
     let devices = vec![known(RADIATOR, &[Skill::Heat])];
-    let stage = Stage::open(Settings::room("kitchen"), devices).await;
+    let stage = Stage::<Thermostat>::open(Settings::room("kitchen"), devices).await;
     let now = at(7, 30);
     let expect = [
         "kitchen/radiator: Heat { celsius: 21.0 }",
@@ -377,7 +375,7 @@ async fn the_actor_orders_and_tells_and_repeats_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_new_life_learns_the_devices_again() {
     let devices = vec![known(RADIATOR, &[Skill::Heat])];
-    let stage = Stage::open(Settings::room("kitchen"), devices).await;
+    let stage = Stage::<Thermostat>::open(Settings::room("kitchen"), devices).await;
     let cold = read(at(12, 0), "kitchen/climate", 18.6);
     let orders = stage.publish(cold.clone()).await;
     stage.actor.tell(Crash).await.unwrap();
@@ -385,121 +383,8 @@ async fn a_new_life_learns_the_devices_again() {
     assert_eq!(stage.publish(cold).await, orders);
 }
 
-// ===== on the stage: the actor, and a stand-in for the gateway =====
-
-/// Answers a `TakesPart` with the devices, and writes down all that the actor publishes.
-struct Gateway(Script);
-
-#[derive(Clone)]
-struct Script {
-    devices: Vec<DeviceKnown>,
-    seen: Arc<Mutex<Vec<String>>>,
-}
-
-impl Gateway {
-    fn write(&self, line: String) {
-        self.0.seen.lock().unwrap().push(line);
-    }
-}
-
-impl Actor for Gateway {
-    type Args = Script;
-    type Error = Infallible;
-    async fn start(script: Script, cx: &mut Context<Self>) -> Result<Self, Infallible> {
-        cx.subscribe::<TakesPart>();
-        cx.subscribe::<Command>();
-        cx.subscribe::<Decided>();
-        Ok(Gateway(script))
-    }
-}
-
-impl Handler<TakesPart> for Gateway {
-    async fn handle(
-        &mut self,
-        TakesPart(who): TakesPart,
-        cx: &mut Context<Self>,
-    ) -> Result<(), Infallible> {
-        self.write(format!("{} takes part", who.path()));
-        for device in &self.0.devices {
-            cx.publish(device.clone());
-        }
-        Ok(())
-    }
-}
-
-impl Handler<Command> for Gateway {
-    async fn handle(&mut self, command: Command, _: &mut Context<Self>) -> Result<(), Infallible> {
-        self.write(format!("{}: {:?}", command.device, command.order));
-        Ok(())
-    }
-}
-
-impl Handler<Decided> for Gateway {
-    async fn handle(&mut self, decided: Decided, _: &mut Context<Self>) -> Result<(), Infallible> {
-        self.write(format!("{} {}", decided.at, decided.what));
-        Ok(())
-    }
-}
-
-impl Handler<Checkpoint> for Gateway {
-    async fn handle(&mut self, _: Checkpoint, _: &mut Context<Self>) -> Result<(), Infallible> {
-        Ok(())
-    }
-}
-
-/// Ends a life of the actor by a panic, which nothing that it really handles does.
-struct Crash;
-impl Message for Crash {
-    type Reply = ();
-}
-
 impl Handler<Crash> for Thermostat {
     async fn handle(&mut self, _: Crash, _: &mut Context<Self>) -> Result<(), Infallible> {
         panic!("a crash in a test");
-    }
-}
-
-struct Stage {
-    system: System,
-    actor: ActorRef<Thermostat>,
-    gateway: ActorRef<Gateway>,
-    seen: Arc<Mutex<Vec<String>>>,
-}
-
-impl Stage {
-    async fn open(settings: Settings, devices: Vec<DeviceKnown>) -> Self {
-        let seen = Arc::<Mutex<Vec<String>>>::default();
-        let script = Script {
-            devices,
-            seen: Arc::clone(&seen),
-        };
-        let tree = Supervisor::one_for_one("home")
-            .child(Gateway::spec("gateway", script))
-            .child(Thermostat::spec("actor", settings));
-        let builder = System::builder().seed(1).in_current_runtime();
-        let system = builder.start(tree).await.unwrap();
-        let stage = Stage {
-            actor: system.find("home/actor").unwrap(),
-            gateway: system.find("home/gateway").unwrap(),
-            system,
-            seen,
-        };
-        stage.rest().await;
-        stage
-    }
-
-    /// Returns when the actor and the gateway have handled all, and what the gateway wrote.
-    async fn rest(&self) -> Vec<String> {
-        // What the actor does to the gateway may come back to it.
-        for _ in 0..2 {
-            self.actor.ask(Checkpoint).await.unwrap();
-            self.gateway.ask(Checkpoint).await.unwrap();
-        }
-        std::mem::take(&mut *self.seen.lock().unwrap())
-    }
-
-    async fn publish<E: Event>(&self, event: E) -> Vec<String> {
-        self.system.publish(event);
-        self.rest().await
     }
 }
