@@ -58,6 +58,20 @@ impl<A: Actor> ActorRef<A> {
     ///
     /// There is no time limit unless [`Tell::within`] sets one.
     ///
+    /// A message that may be refused says so in its reply, and is not told but
+    /// [asked](Self::ask); the compiler sees to it:
+    ///
+    /// ```compile_fail,E0271
+    /// # use greenroom::prelude::*;
+    /// struct SetPoint(f32);
+    /// impl Message for SetPoint {
+    ///     type Reply = Result<f32, String>;
+    /// }
+    /// # async fn example<A: Handler<SetPoint>>(thermostat: ActorRef<A>) {
+    /// let _ = thermostat.tell(SetPoint(21.0)).await;
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`TellError`] gives the message back when the actor has stopped for good,

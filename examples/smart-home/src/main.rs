@@ -77,11 +77,11 @@ async fn live(args: &Args, mut screen: Option<Screen>) -> Result<bool, Box<dyn s
         .map_err(plainly)?;
     let eyes = Eyes::open(&system).await?;
     if screen.is_none() {
-        println!(
+        say(&format!(
             "The home is open: http://{}/metrics, stop it with Ctrl-C.",
             eyes.metrics
-        );
-        println!("The driver of hallway/motion crashes now and then, on a quirk of its firmware.");
+        ))?;
+        say("The driver of hallway/motion crashes now and then, on a quirk of its firmware.")?;
     }
     let asked_to_stop = system.stop_signal();
     tokio::pin!(asked_to_stop);
@@ -102,8 +102,10 @@ async fn live(args: &Args, mut screen: Option<Screen>) -> Result<bool, Box<dyn s
             Some(screen) => screen.draw(&scene)?,
             None if last_line.elapsed() >= LINE => {
                 last_line = Instant::now();
-                println!("{}", plain_line(&scene));
-                std::io::stdout().flush()?;
+                // Whoever reads the lines has seen enough: that is no failure of the home.
+                if say(&plain_line(&scene)).is_err() {
+                    break;
+                }
             }
             None => {}
         }
@@ -119,7 +121,8 @@ async fn live(args: &Args, mut screen: Option<Screen>) -> Result<bool, Box<dyn s
     system.stop().await;
     let escalated = system.stopped().await.err();
     let balanced = system.ledger().is_balanced();
-    print_summary(args, &system, &last, begun.elapsed());
+    // As above.
+    let _ = say(&summary(args, &system, &last, begun.elapsed()));
     if let Some(escalated) = &escalated {
         eprintln!("smart-home: {escalated}");
     }
@@ -235,40 +238,57 @@ impl Eyes {
     }
 }
 
-fn print_summary(args: &Args, system: &System, last: &Last, took: Duration) {
-    let seconds = took.as_secs_f64();
-    match &args.devices {
-        Devices::Simulate => println!(
-            "\nThe simulated home (seed {}) ran for {seconds:.1} s, until {:#} of its time.",
-            args.seed, last.picture.at
-        ),
-        Devices::Recorded(origin) => println!(
-            "\nThe home replayed {origin} in {seconds:.1} s, until {:#} of its time.",
-            last.picture.at
-        ),
-    }
-    if let Some(summary) = &last.summary {
-        println!("\ndecisions");
-        for line in summary.to_string().lines() {
-            println!("  {line}");
+/// Writes a line to standard output.
+fn say(line: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}")?;
+    out.flush()
+}
+
+/// Tells in a few lines what became of the home.
+fn summary(args: &Args, system: &System, last: &Last, took: Duration) -> String {
+    let (seconds, until) = (took.as_secs_f64(), last.picture.at);
+    let mut lines = vec![String::new()];
+    lines.push(match &args.devices {
+        Devices::Simulate => {
+            let seed = args.seed;
+            format!("The simulated home (seed {seed}) ran for {seconds:.1} s, until {until:#} of its time.")
         }
+        Devices::Recorded(origin) => {
+            format!("The home replayed {origin} in {seconds:.1} s, until {until:#} of its time.")
+        }
+    });
+    let mut chapter = |title: &str, text: &mut dyn Iterator<Item = String>| {
+        lines.push(format!("\n{title}"));
+        lines.extend(text.map(|line| format!("  {line}")));
+    };
+    if let Some(summary) = &last.summary {
+        let table = summary.to_string();
+        chapter("decisions", &mut table.lines().map(str::to_owned));
     }
     if let Some(counts) = &last.counts {
-        println!("\ntraffic\n  {counts}");
-    }
-    println!("\nrestarts");
-    for (path, restarts) in &last.restarts {
-        println!("  {path}  {restarts}");
+        chapter("traffic", &mut std::iter::once(counts.to_string()));
     }
     if last.restarts.is_empty() {
-        println!("  none");
+        chapter("restarts", &mut std::iter::once("none".to_owned()));
+    } else {
+        let restarts = last.restarts.iter();
+        chapter(
+            "restarts",
+            &mut restarts.map(|(path, n)| format!("{path}  {n}")),
+        );
     }
     let letters = system.dead_letters();
     let all = letters.last().map_or(0, |letter| letter.number + 1);
-    println!("\ndead letters\n  {all}, the last of them");
-    for letter in letters.iter().rev().take(3).rev() {
-        let text: String = letter.to_string().chars().take(140).collect();
-        println!("  {text}");
-    }
-    println!("\nmessages\n  {}", system.ledger());
+    let latest = letters[letters.len().saturating_sub(3)..].iter();
+    let latest = latest.map(|letter| letter.to_string().chars().take(140).collect());
+    chapter(
+        "dead letters",
+        &mut std::iter::once(format!("{all}, the last of them")).chain(latest),
+    );
+    chapter(
+        "messages",
+        &mut std::iter::once(system.ledger().to_string()),
+    );
+    lines.join("\n")
 }

@@ -158,6 +158,27 @@ fn a_duration_is_kept_also_when_the_machine_cannot_keep_up_with_the_speed() {
 }
 
 #[test]
+fn a_reader_that_has_seen_enough_ends_it_without_a_complaint() {
+    let mut run = Run(smart_home(&["--plain", "--speed", "100000"])
+        .spawn()
+        .unwrap());
+    let mut first = String::new();
+    let mut out = BufReader::new(run.0.stdout.take().unwrap());
+    out.read_line(&mut first).unwrap();
+    assert!(first.starts_with("The home is open: "), "{first}");
+    drop(out);
+    let status = wait(&mut run.0);
+    let mut error = String::new();
+    run.0
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut error)
+        .unwrap();
+    assert_eq!((status.code(), error.as_str()), (Some(0), ""));
+}
+
+#[test]
 fn the_same_seed_decides_alike_and_so_does_its_recording() {
     let file = scratch("day.jsonl");
     // A recording is never written over what is there.
