@@ -156,12 +156,12 @@ async fn lead<A: Actor>(cell: &Arc<ActorCell<A>>, incarnation: u64, boss: &Boss)
         Ok(args) => args,
         Err(panic) => return Some(failed(During::Start, Cause::Panic(panic))),
     };
-    let starting = catch(Box::pin(async { A::start(args, &mut cx).await }));
-    let cause = match tokio::time::timeout(cell.start_within, starting).await {
+    let starting = async { A::start(args, &mut cx).await };
+    let cause = match catch(Box::pin(tokio::time::timeout(cell.start_within, starting))).await {
         Ok(Ok(Ok(actor))) => Ok(actor),
         Ok(Ok(Err(error))) => Err(error_cause(error)),
-        Ok(Err(panic)) => Err(Cause::Panic(panic)),
-        Err(_) => {
+        Err(panic) => Err(Cause::Panic(panic)),
+        Ok(Err(_)) => {
             let within = cell.start_within;
             let text = format!("did not start within {within:?}; see `Spec::start_within`");
             Err(Cause::Error(text))

@@ -19,7 +19,7 @@ use crate::envelope::{Parcel, Reply, TaskState, Tie};
 use crate::failure::{Cause, During, catch};
 use crate::mailbox::{Control, GivenUp};
 use crate::registry::Delivery;
-use crate::role::{CUT_OFF_AFTER, as_actor};
+use crate::role::CUT_OFF_AFTER;
 use crate::shared::after as in_future;
 use crate::{Actor, ActorRef, Event, Handler, Message, Path, System};
 
@@ -273,12 +273,12 @@ impl<A: Actor> Context<A> {
             tie,
         });
         let abort = self.tasks.spawn_on(
-            as_actor(cell.path.clone(), async move {
+            async move {
                 if let Err(panic) = catch(Box::pin(future)).await {
                     let failure = cell.fail(incarnation, During::Background, Cause::Panic(panic));
                     cell.mailbox.control(incarnation, Control::Failed(failure));
                 }
-            }),
+            },
             &self.cell.system.handle,
         );
         Task { state, abort }

@@ -316,7 +316,9 @@ impl<A: Actor> Mailbox<A> {
             drop(state);
             // Dropping a message and waking a task may run other people's code: not under the lock.
             // Nor may a message that panics when it is dropped end this life without a word.
-            let _ = guarded(|| drop(discarded));
+            for queued in discarded {
+                let _ = guarded(|| drop(queued));
+            }
             woken.into_iter().for_each(Waker::wake);
             match next {
                 Some(queued) => Poll::Ready(Next::Message(queued)),

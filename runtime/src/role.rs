@@ -51,14 +51,14 @@ pub(crate) enum Note {
         role: Arc<dyn Role>,
         restart: Restart,
         reply: oneshot::Sender<Result<(), StartChildError>>,
-        permit: Permit,
+        permit: Option<Permit>,
         /// The actor that commands, which must not be waited for meanwhile.
         asker: Option<Path>,
     },
     StopChild {
         path: Path,
         reply: oneshot::Sender<Result<(), StopChildError>>,
-        permit: Permit,
+        permit: Option<Permit>,
         /// The actor that commands, which must not be waited for meanwhile.
         asker: Option<Path>,
     },

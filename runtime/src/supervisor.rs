@@ -77,12 +77,13 @@ impl SupervisorCell {
         })
     }
 
-    /// Waits for a place before this supervisor.
-    pub(crate) async fn permit(&self) -> Permit {
-        match Arc::clone(&self.commands).acquire_owned().await {
-            Ok(permit) => permit,
-            Err(_) => unreachable!("nobody closes it"),
+    /// Waits for a place before this supervisor; an actor below it, which it may wait for in turn, needs none.
+    pub(crate) async fn permit(&self, asker: Option<&Path>) -> Option<Permit> {
+        if asker.is_some_and(|asker| asker.is_within(&self.path)) {
+            return None;
         }
+        // Nobody closes it, so there is always a permit in the end.
+        Arc::clone(&self.commands).acquire_owned().await.ok()
     }
 
     /// Sends a note to the running life; gives it back when there is none.
@@ -187,11 +188,16 @@ impl Role for SupervisorCell {
 impl Drop for Life {
     /// A life that ended as it should has no child running; of one that panicked none may stay behind.
     fn drop(&mut self) {
+        let mut is_cut_short = false;
         for child in self.table.values() {
             if let Some(incarnation) = child.running {
+                is_cut_short = true;
                 child.role.kill(incarnation);
                 child.role.cut_off(incarnation);
             }
+        }
+        if is_cut_short {
+            self.let_go();
         }
     }
 }
@@ -212,6 +218,8 @@ struct Life {
     pending: Vec<Pending>,
     epoch: Instant,
     last_failure: Option<Failure>,
+    /// The child that ended normally and made a supervisor below give up.
+    last_below: Option<Path>,
 }
 
 struct Child {
@@ -277,6 +285,7 @@ impl Life {
             pending: Vec::new(),
             epoch: Instant::now(),
             last_failure: None,
+            last_below: None,
         }
     }
 
@@ -393,6 +402,7 @@ impl Life {
         }
         child.running = None;
         self.last_failure.clone_from(&ended.failure);
+        self.last_below.clone_from(&ended.last);
         Some(self.law.exited(now, id, ended.exit))
     }
 
@@ -468,7 +478,11 @@ impl Life {
                     exit: Exit::Shutdown,
                     reason: RestartReason::Escalation,
                     failure: self.last_failure.take(),
-                    last: last.filter(|_| reason == RestartReason::Normal),
+                    last: match reason {
+                        RestartReason::Normal => last,
+                        RestartReason::Escalation => self.last_below.take(),
+                        _ => None,
+                    },
                 })
             }
         }
@@ -581,13 +595,24 @@ impl Life {
         child.is_some_and(|child| note.is_asked_by(child.role.path()))
     }
 
-    /// Answers a command that could not end, because its sender is waited for.
+    /// Whether a command is to be answered now: those who are stopped must not wait for their own
+    /// end, and of a supervisor that stops nobody need wait.
+    fn cannot_wait(&self, dying: &BTreeMap<ChildId, Dying>, note: &Note) -> bool {
+        let is_command = matches!(note, Note::Start { .. } | Note::StopChild { .. });
+        let is_dying = || dying.values().any(|d| note.is_asked_by(d.role.path()));
+        is_command && (self.order() != RUN || is_dying())
+    }
+
+    /// Answers a command that cannot be carried out.
     fn refuse(&self, note: Note) {
         let path = || self.cell.path.clone();
-        note.refuse(
-            StartChildError::WouldDeadlock(path()),
-            StopChildError::WouldDeadlock(path()),
-        );
+        if self.order() == RUN {
+            let start = StartChildError::WouldDeadlock(path());
+            note.refuse(start, StopChildError::WouldDeadlock(path()));
+        } else {
+            let start = StartChildError::SupervisorStopped(path());
+            note.refuse(start, StopChildError::SupervisorStopped(path()));
+        }
     }
 
     /// Stops a child that runs and waits until it is down; one that waits for its restart stays down.
@@ -630,7 +655,7 @@ impl Life {
         // Some may have ended while something else was waited for.
         let backlog = std::mem::take(&mut self.backlog);
         for note in backlog {
-            if dying.values().any(|d| note.is_asked_by(d.role.path())) {
+            if self.cannot_wait(&dying, &note) {
                 self.refuse(note);
             } else if !is_over(&mut dying, &note) {
                 self.backlog.push_back(note);
@@ -642,10 +667,7 @@ impl Life {
         while !dying.is_empty() {
             match self.receive(due).await {
                 Some(note) if is_over(&mut dying, &note) => {}
-                // An actor that commands while it is being stopped must not wait for its own end.
-                Some(note) if dying.values().any(|d| note.is_asked_by(d.role.path())) => {
-                    self.refuse(note);
-                }
+                Some(note) if self.cannot_wait(&dying, &note) => self.refuse(note),
                 Some(note) => self.backlog.push_back(note),
                 None => {
                     let now = Instant::now();

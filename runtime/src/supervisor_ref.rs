@@ -54,7 +54,8 @@ impl SupervisorRef {
         let restart = spec.restart;
         let path = self.cell.path.join(&spec.name);
         let child = spec.cell(path, Arc::clone(&self.cell.system));
-        let permit = self.cell.permit().await;
+        let asker = current_actor();
+        let permit = self.cell.permit(asker.as_ref()).await;
         let (reply, answer) = oneshot::channel();
         let role = Arc::clone(&child) as Arc<dyn Role>;
         self.cell
@@ -63,7 +64,7 @@ impl SupervisorRef {
                 restart,
                 reply,
                 permit,
-                asker: current_actor(),
+                asker,
             })
             .map_err(|_| stopped())?;
         answer.await.unwrap_or_else(|_| Err(stopped()))?;
@@ -83,18 +84,18 @@ impl SupervisorRef {
     /// Dropping the future once the order is given does not take it back.
     pub async fn stop_child(&self, name: &str) -> Result<(), StopChildError> {
         let stopped = || StopChildError::SupervisorStopped(self.cell.path.clone());
-        let permit = self.cell.permit().await;
         let path = self.cell.path.join(name);
         let asker = current_actor();
         if asker.as_ref().is_some_and(|asker| asker.is_within(&path)) {
             return Err(StopChildError::WouldDeadlock(self.cell.path.clone()));
         }
+        let permit = self.cell.permit(asker.as_ref()).await;
         let (reply, answer) = oneshot::channel();
         let note = Note::StopChild {
             path,
             reply,
             permit,
-            asker: current_actor(),
+            asker,
         };
         self.cell.send(note).map_err(|_| stopped())?;
         answer.await.unwrap_or_else(|_| Err(stopped()))

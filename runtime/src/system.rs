@@ -276,7 +276,8 @@ impl System {
     /// It is for a source that can be slowed down: a file, a replay, a queue
     /// that is read as fast as it is worked off. Subscribers with room get the
     /// event at once; one that has none in the end is treated as by
-    /// [`publish`](Self::publish).
+    /// [`publish`](Self::publish), and one that stops meanwhile counts the event
+    /// as rejected, reason `stopped`.
     ///
     /// # Cancel safety
     ///
