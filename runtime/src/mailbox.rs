@@ -183,8 +183,10 @@ impl<A: Actor> Mailbox<A> {
             }
             return Admission::Closed(envelope);
         }
-        // Whoever waits already comes first, so that nobody overtakes.
-        if state.queue.len() < self.capacity && state.waiting.is_empty() {
+        // A place that becomes free goes to whoever waits longest at once, so where there is room
+        // nobody waits, and nobody is overtaken.
+        if state.queue.len() < self.capacity {
+            debug_assert!(state.waiting.is_empty(), "there is room and a sender waits");
             state.push(envelope, now);
             let receiver = state.receiver.take();
             drop(state);

@@ -362,10 +362,10 @@ async fn a_child_that_has_itself_stopped_is_told_that_it_would_wait_for_itself()
 
 #[test]
 fn nothing_keeps_a_stopped_system_alive() {
-    struct Probe(Arc<AtomicUsize>);
+    struct Probe(std::sync::mpsc::Sender<()>);
     impl Drop for Probe {
         fn drop(&mut self) {
-            self.0.fetch_add(1, Ordering::SeqCst);
+            let _ = self.0.send(());
         }
     }
     struct Holder;
@@ -382,8 +382,8 @@ fn nothing_keeps_a_stopped_system_alive() {
             Ok(())
         }
     }
-    let dropped = Arc::new(AtomicUsize::new(0));
-    let probe = Arc::new(Probe(dropped.clone()));
+    let (sender, dropped) = std::sync::mpsc::channel();
+    let probe = Arc::new(Probe(sender));
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let tree = Supervisor::one_for_one("app").child(Holder::spec("it", probe.clone()));
@@ -392,14 +392,11 @@ fn nothing_keeps_a_stopped_system_alive() {
         system.stop().await;
     });
     drop(probe);
-    let until = Instant::now() + Duration::from_secs(5);
-    while dropped.load(Ordering::SeqCst) == 0 {
-        assert!(
-            Instant::now() < until,
-            "the args, hence the cell and the system, are still held"
-        );
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let freed = dropped.recv_timeout(5 * SECOND);
+    assert!(
+        freed.is_ok(),
+        "the args, hence the cell and the system, are still held"
+    );
 }
 
 fn rng(seed: &mut u64) -> u64 {
@@ -530,7 +527,10 @@ fn storm(seed: u64, stop_while_sending: bool) {
                 }));
             }
             if stop_while_sending {
-                tokio::time::sleep(Duration::from_millis(100)).await;
+                // In the middle of it.
+                while system.ledger().sent < 1500 {
+                    tokio::task::yield_now().await;
+                }
                 system.stop().await;
             }
             for task in tasks {

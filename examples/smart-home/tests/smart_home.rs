@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     reason = "a test that cannot go on shall fail where it stands"
 )]
 
@@ -11,6 +12,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use greenroom_it::web::get;
@@ -45,41 +47,40 @@ fn smart_home(args: &[&str]) -> Command {
 fn run(command: &mut Command, input: &[u8]) -> Output {
     let mut run = Run(command.stdin(Stdio::piped()).spawn().unwrap());
     let mut stdin = run.0.stdin.take().unwrap();
-    let (mut out, mut err) = (run.0.stdout.take().unwrap(), run.0.stderr.take().unwrap());
+    let (out, err) = (run.0.stdout.take().unwrap(), run.0.stderr.take().unwrap());
     let input = input.to_vec();
     // Each pipe has a thread of its own, so that none fills up and stops the program.
     let writer = std::thread::spawn(move || {
         // A program that refuses its input closes the pipe.
         let _ = stdin.write_all(&input);
     });
-    let stdout = std::thread::spawn(move || {
-        let mut text = Vec::new();
-        out.read_to_end(&mut text).unwrap();
-        text
-    });
-    let stderr = std::thread::spawn(move || {
-        let mut text = Vec::new();
-        err.read_to_end(&mut text).unwrap();
-        text
-    });
-    let status = wait(&mut run.0);
+    let (stdout, stderr) = (read_on(out), read_on(err));
+    let stdout = finished(&stdout);
+    let stderr = finished(&stderr);
+    let status = run.0.wait().unwrap();
     writer.join().unwrap();
     Output {
         status,
-        stdout: stdout.join().unwrap(),
-        stderr: stderr.join().unwrap(),
+        stdout,
+        stderr,
     }
 }
 
-fn wait(child: &mut Child) -> std::process::ExitStatus {
-    let begun = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status;
-        }
-        assert!(begun.elapsed() < PATIENCE, "the program does not end");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+/// Reads a pipe to its end on a thread of its own.
+fn read_on(mut pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut text = Vec::new();
+        pipe.read_to_end(&mut text).unwrap();
+        let _ = sender.send(text);
+    });
+    receiver
+}
+
+/// Waits until the program has closed a pipe, which it does when it ends, and returns what it wrote.
+fn finished(pipe: &Receiver<Vec<u8>>) -> Vec<u8> {
+    pipe.recv_timeout(PATIENCE)
+        .expect("the program does not end")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -167,14 +168,8 @@ fn a_reader_that_has_seen_enough_ends_it_without_a_complaint() {
     out.read_line(&mut first).unwrap();
     assert!(first.starts_with("The home is open: "), "{first}");
     drop(out);
-    let status = wait(&mut run.0);
-    let mut error = String::new();
-    run.0
-        .stderr
-        .take()
-        .unwrap()
-        .read_to_string(&mut error)
-        .unwrap();
+    let error = text(&finished(&read_on(run.0.stderr.take().unwrap())));
+    let status = run.0.wait().unwrap();
     assert_eq!((status.code(), error.as_str()), (Some(0), ""));
 }
 
@@ -219,8 +214,10 @@ fn the_same_seed_decides_alike_and_so_does_its_recording() {
 fn sigterm_during_load_ends_it_cleanly_and_soon() {
     // A source that never dries up, as fast as the home takes it.
     let mut run = Run(smart_home(&["--speed", "1000000000"]).spawn().unwrap());
-    let mut lines = BufReader::new(run.0.stdout.take().unwrap()).lines();
-    let address = lines.next().unwrap().unwrap();
+    let mut out = BufReader::new(run.0.stdout.take().unwrap());
+    let mut address = String::new();
+    out.read_line(&mut address).unwrap();
+    let rest = read_on(out);
     let address = address
         .split("http://")
         .nth(1)
@@ -243,10 +240,9 @@ fn sigterm_during_load_ends_it_cleanly_and_soon() {
             .unwrap()
             .success()
     );
-    let summary: Vec<String> = lines.map(Result::unwrap).collect();
-    let status = wait(&mut run.0);
+    let summary = text(&finished(&rest));
+    let status = run.0.wait().unwrap();
     let took = asked.elapsed();
-    let summary = summary.join("\n");
     assert_eq!(status.code(), Some(0), "{summary}");
     assert!(summary.contains("0 queued (balanced)"), "{summary}");
     println!("stopped within {took:?}");
