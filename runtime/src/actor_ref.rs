@@ -7,13 +7,13 @@ use std::sync::{Arc, Weak};
 use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-
 use crate::cell::ActorCell;
-use crate::entry::{Entry, Offered, Receive, Refused};
+use crate::core::slot::{Answer, slot};
+use crate::entry::{Entry, Hurry, Offered, Receive, Refused, Way};
 use crate::envelope::{NoReply, Parcel};
 use crate::error::{AskError, TellError, TryTellError};
-use crate::mailbox::{GivenUp, WhenFull};
+use crate::mailbox::WhenFull;
+use crate::shared::after;
 use crate::{Actor, Handler, Message, Path};
 
 /// How long an [`ask`](ActorRef::ask) waits for its reply unless it says otherwise.
@@ -229,9 +229,9 @@ fn try_tell<M: Message<Reply = ()>>(
     to: &dyn Receive<M>,
     message: M,
 ) -> Result<(), TryTellError<M>> {
-    match to.offer(Parcel::told(message), WhenFull::Refuse) {
+    match to.offer(Parcel::told(message), WhenFull::Refuse, Hurry::No) {
         Offered::Accepted | Offered::Waiting(_) => Ok(()),
-        Offered::Full(parcel) => Err(TryTellError::Full {
+        Offered::Full(parcel) | Offered::Lost(parcel) => Err(TryTellError::Full {
             message: parcel.message,
             path: to.path().clone(),
         }),
@@ -251,7 +251,7 @@ pub struct Tell<'a, M: Message> {
 impl<'a, M: Message> Tell<'a, M> {
     fn new(to: &'a dyn Receive<M>, message: M) -> Self {
         Tell {
-            entry: Entry::new(to, Parcel::told(message), GivenUp::TimedOut),
+            entry: Entry::new(to, Parcel::told(message), Way::Tell),
         }
     }
 
@@ -260,23 +260,42 @@ impl<'a, M: Message> Tell<'a, M> {
         self.entry.limit(limit);
         self
     }
+
+    /// Lets the message expire: if its turn comes more than `time` from now, it is not handled.
+    ///
+    /// It is then counted as dropped, reason `expired`, and kept as a dead letter.
+    /// For what is worthless when it is late, such as a reading that the next one replaces.
+    pub fn expires(mut self, time: Duration) -> Self {
+        self.entry
+            .prepare(|parcel| parcel.expires = Some(after(time)));
+        self
+    }
 }
 
 impl<M: Message> Future for Tell<'_, M> {
     type Output = Result<(), TellError<M>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
-        let path = self.entry.to.path();
-        self.entry.poll_enter(cx).map_err(|refused| match refused {
-            Refused::Stopped(parcel) => TellError::Stopped {
-                message: parcel.message,
-                path: path.clone(),
-            },
-            Refused::TimedOut(parcel, waited) => TellError::Timeout {
-                message: parcel.message,
-                path: path.clone(),
+        let Poll::Ready(entered) = self.entry.poll_enter(cx) else {
+            return Poll::Pending;
+        };
+        let Err(refused) = entered else {
+            return Poll::Ready(Ok(()));
+        };
+        let path = self.entry.to.path().clone();
+        Poll::Ready(match refused {
+            Refused::Stopped(Parcel { message, .. }) => Err(TellError::Stopped { message, path }),
+            Refused::TimedOut(Parcel { message, .. }, waited) => Err(TellError::Timeout {
+                message,
+                path,
                 waited,
-            },
+            }),
+            Refused::Full(Parcel { message, .. }) => Err(TellError::Full { message, path }),
+            // As the mailbox was made to do: it is counted, and has a dead letter.
+            Refused::Lost(Parcel { message, .. }) => {
+                self.entry.to.overflowed(message);
+                Ok(())
+            }
         })
     }
 }
@@ -286,18 +305,19 @@ impl<M: Message> Future for Tell<'_, M> {
 pub struct Ask<'a, M: Message> {
     entry: Entry<'a, M>,
     entered: bool,
-    reply: oneshot::Receiver<Result<M::Reply, NoReply>>,
+    reply: Answer<Result<M::Reply, NoReply>>,
 }
 
 impl<'a, M: Message> Ask<'a, M> {
     fn new(to: &'a dyn Receive<M>, message: M) -> Self {
-        let (sender, reply) = oneshot::channel();
+        let (replier, reply) = slot();
         let parcel = Parcel {
             message,
-            reply: Some(sender),
+            reply: Some(replier),
             tie: None,
+            expires: None,
         };
-        let mut entry = Entry::new(to, parcel, GivenUp::TimedOut);
+        let mut entry = Entry::new(to, parcel, Way::Ask);
         entry.limit(ASK_TIMEOUT);
         Ask {
             entry,
@@ -323,33 +343,33 @@ impl<M: Message> Future for Ask<'_, M> {
             match this.entry.poll_enter(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(())) => this.entered = true,
-                Poll::Ready(Err(Refused::Stopped(parcel))) => {
-                    let message = parcel.message;
-                    return Poll::Ready(Err(AskError::Stopped {
-                        message,
-                        path: path.clone(),
-                    }));
-                }
-                Poll::Ready(Err(Refused::TimedOut(parcel, waited))) => {
-                    let message = parcel.message;
-                    return Poll::Ready(Err(AskError::NoRoom {
-                        message,
-                        path: path.clone(),
-                        waited,
+                Poll::Ready(Err(refused)) => {
+                    let path = path.clone();
+                    return Poll::Ready(Err(match refused {
+                        Refused::Stopped(Parcel { message, .. }) => {
+                            AskError::Stopped { message, path }
+                        }
+                        Refused::TimedOut(Parcel { message, .. }, waited) => AskError::NoRoom {
+                            message,
+                            path,
+                            waited,
+                        },
+                        Refused::Full(Parcel { message, .. })
+                        | Refused::Lost(Parcel { message, .. }) => AskError::Full { message, path },
                     }));
                 }
             }
         }
         // The reply first: an answer that is there counts, however late it is looked at.
-        if let Poll::Ready(reply) = Pin::new(&mut this.reply).poll(cx) {
+        if let Poll::Ready(reply) = this.reply.poll(cx) {
             return Poll::Ready(match reply {
-                Ok(Ok(answer)) => Ok(answer),
-                Ok(Err(NoReply::Failed(reason))) => Err(AskError::Failed {
+                Some(Ok(answer)) => Ok(answer),
+                Some(Err(NoReply::Failed(reason))) => Err(AskError::Failed {
                     path: path.clone(),
                     reason,
                 }),
-                Ok(Err(NoReply::Abandoned)) => Err(AskError::Abandoned { path: path.clone() }),
-                Err(_) => Err(AskError::Failed {
+                Some(Err(NoReply::Abandoned)) => Err(AskError::Abandoned { path: path.clone() }),
+                None => Err(AskError::Failed {
                     path: path.clone(),
                     reason: "it was cut off before it replied".to_owned(),
                 }),

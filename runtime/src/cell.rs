@@ -1,60 +1,90 @@
-//! An actor's role, and the lives that are led in it.
+//! An actor's role: what stays of it when it is restarted.
+
+#![allow(unsafe_code)]
 
 use std::any::{Any, type_name};
 use std::fmt;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
+use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::Waker;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context as Task, Poll, RawWaker, RawWakerVTable, Waker};
 use std::time::Duration;
 
-use greenroom_supervision::Exit;
 use parking_lot::Mutex;
-use tokio::task::AbortHandle;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
+use crate::core::ready::{Run, Runnable};
+use crate::core::statics::AtomicStatic;
 use crate::dead_letter::DeadLetterReason;
-use crate::entry::{Offered, Receive};
-use crate::envelope::{Envelope, Handled, NoReply, Parcel};
-use crate::failure::{Cause, During, Failure, FailureKind, ShortType, catch, guarded, text_of};
-use crate::mailbox::{Admission, Control, GivenUp, Mailbox, Next, Ticket, WhenFull};
+use crate::driver::Driver;
+use crate::entry::{Hurry, Offered, Receive};
+use crate::envelope::{Letter, LetterTable, Parcel};
+use crate::failure::{Cause, During, Failure, ShortType, guarded};
+use crate::life::{self, Life, Ran, Turn};
+use crate::mailbox::{
+    Admission, Control, CutOff, Desk, GivenUp, Mailbox, Overflow, Ticket, WhenFull,
+};
 use crate::metrics::Group;
 use crate::registry::AnyTopic;
-use crate::role::{Boss, Ended, RestartReason, Role, StateCell, as_actor};
+use crate::role::{Boss, Ended, RestartReason, Role, StateCell, as_actor, may_run_inside};
 use crate::shared::Shared;
 use crate::snapshot::{ActorState, Seen};
-use crate::{Actor, Context, Event, Handler, Message, Path};
+use crate::tally::Dropped;
+use crate::{Actor, Event, Handler, Message, Path};
 
 /// What stays of an actor when it is restarted.
 pub(crate) struct ActorCell<A: Actor> {
+    pub(crate) mailbox: Mailbox<Letter<A>, LifePtr<A>>,
     pub(crate) path: Path,
-    pub(crate) mailbox: Mailbox<A>,
     pub(crate) system: Arc<Shared>,
     pub(crate) group: Arc<Group>,
-    args: A::Args,
-    start_within: Duration,
-    stop_within: Duration,
+    pub(crate) args: A::Args,
+    pub(crate) terms: Terms,
     state: StateCell,
-    restarts: AtomicU64,
-    /// The running life, to be cut short.
-    life: Mutex<Option<(u64, AbortHandle)>>,
-    topics: Mutex<Vec<Arc<dyn AnyTopic>>>,
     retired: AtomicBool,
+    restarts: AtomicU32,
+    /// What kind of message is, or was last, in hand.
+    in_hand: AtomicStatic<LetterTable<A>>,
+    /// Where being ready is a task: the waker of the running life's.
+    task: Mutex<Option<Waker>>,
+    topics: Mutex<Vec<Arc<dyn AnyTopic>>>,
 }
 
+/// A life that somebody runs or will run; see the mailbox for who may touch it.
+pub(crate) struct LifePtr<A: Actor>(NonNull<Life<A>>);
+
+impl<A: Actor> Clone for LifePtr<A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A: Actor> Copy for LifePtr<A> {}
+
+// SAFETY: a life is `Send`: its actor, context, messages and futures are.
+unsafe impl<A: Actor> Send for LifePtr<A> {}
+
 /// What a child spec settles about a role, whatever the actor.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
-    pub(crate) mailbox: usize,
     pub(crate) start_within: Duration,
     pub(crate) stop_within: Duration,
-    /// The metrics group, if it is not to be the actor's type.
-    pub(crate) group: Option<String>,
+    /// The worker that it has to run on.
+    pub(crate) worker: Option<u16>,
 }
 
 impl<A: Actor> ActorCell<A> {
-    pub(crate) fn new(path: Path, args: A::Args, terms: Terms, system: Arc<Shared>) -> Arc<Self> {
-        let group = match &terms.group {
+    pub(crate) fn new(
+        path: Path,
+        args: A::Args,
+        terms: Terms,
+        mailbox: (usize, Overflow),
+        group: Option<&str>,
+        system: Arc<Shared>,
+    ) -> Arc<Self> {
+        let group = match group {
             // A leading `_` is the runtime's.
             Some(group) if group.starts_with('_') => system.meters.group("_other"),
             Some(group) => system.meters.group(group),
@@ -63,24 +93,33 @@ impl<A: Actor> ActorCell<A> {
                 .group(&ShortType(type_name::<A>()).to_string()),
         };
         Arc::new(ActorCell {
+            mailbox: Mailbox::new(mailbox.0, mailbox.1, system.measure_every),
             path,
-            mailbox: Mailbox::new(terms.mailbox),
             group,
             system,
             args,
-            start_within: terms.start_within,
-            stop_within: terms.stop_within,
+            terms,
             state: StateCell::new(ActorState::Stopped),
-            restarts: AtomicU64::new(0),
-            life: Mutex::new(None),
-            topics: Mutex::new(Vec::new()),
             retired: AtomicBool::new(false),
+            restarts: AtomicU32::new(0),
+            in_hand: AtomicStatic::empty(),
+            task: Mutex::new(None),
+            topics: Mutex::new(Vec::new()),
         })
     }
 
     /// What tells this role from all others while it exists.
     fn identity(&self) -> usize {
-        std::ptr::from_ref(self) as usize
+        std::ptr::from_ref(self).cast::<()>() as usize
+    }
+
+    pub(crate) fn set_state(&self, state: ActorState) {
+        self.state.set(state);
+    }
+
+    #[inline(always)]
+    pub(crate) fn show_in_hand(&self, table: &'static LetterTable<A>) {
+        self.in_hand.set(table);
     }
 
     pub(crate) fn subscribe<E: Event>(self: &Arc<Self>, incarnation: u64)
@@ -108,13 +147,21 @@ impl<A: Actor> ActorCell<A> {
         }
     }
 
+    pub(crate) fn control(&self, incarnation: u64, control: Control) {
+        if self.mailbox.control(incarnation, control) {
+            self.make_ready();
+        }
+    }
+
+    // ===== what goes wrong =====
+
     pub(crate) fn fail(&self, incarnation: u64, during: During, cause: Cause) -> Failure {
         let failure = Failure::new(self.path.clone(), incarnation, during, cause);
         failure.report();
         failure
     }
 
-    fn dead_letter(
+    pub(crate) fn dead_letter(
         &self,
         incarnation: u64,
         message: &'static str,
@@ -126,193 +173,251 @@ impl<A: Actor> ActorCell<A> {
             .add(&self.path, incarnation, message, reason, text);
     }
 
+    /// Counts a message in hand as lost before its handler began.
+    pub(crate) fn discard(
+        &self,
+        desk: &Desk<Letter<A>>,
+        table: &'static LetterTable<A>,
+        why: Dropped,
+    ) {
+        self.mailbox.discard(desk, why);
+        // What only time made void is no loss that anybody would look for; what was sent with a limit is.
+        if why == Dropped::Expired {
+            let incarnation = self.mailbox.reading(false).incarnation;
+            let message = (table.message_type)();
+            self.dead_letter(
+                incarnation,
+                message,
+                DeadLetterReason::Expired,
+                "its time was up before its turn came",
+            );
+        }
+    }
+
+    /// Puts on record that a life was ended in the middle of a message, if it was.
+    pub(crate) fn stuck_in(
+        &self,
+        incarnation: u64,
+        desk: &Desk<Letter<A>>,
+        in_hand: Option<&'static LetterTable<A>>,
+    ) {
+        if self.mailbox.fail(desk)
+            && let Some(table) = in_hand
+        {
+            self.report_stuck(incarnation, (table.message_type)());
+        }
+    }
+
+    fn report_stuck(&self, incarnation: u64, message: &'static str) {
+        let failure = self.fail(incarnation, During::Message(message), Cause::Killed);
+        let text = failure.text();
+        self.dead_letter(incarnation, message, DeadLetterReason::Failed, text);
+    }
+
+    /// A message that found no room in a mailbox which loses what does not fit.
+    fn overflowed(&self, mut letter: Letter<A>) {
+        let table = letter.table();
+        (table.abandon)(&mut letter);
+        let _ = guarded(|| drop(letter));
+        let incarnation = self.mailbox.reading(false).incarnation;
+        let text = "the mailbox was full";
+        let message = (table.message_type)();
+        self.dead_letter(incarnation, message, DeadLetterReason::Full, text);
+    }
+
     /// After the role has ended its mailbox is not read any more: move what it still counts to the group.
     fn fold_counts(&self) {
         if self.retired.load(Ordering::Acquire) {
             self.group.retire(|| self.mailbox.take_tally());
         }
     }
-}
 
-/// Leads one life, from `Actor::start` to its end, and tells the supervisor.
-///
-/// The news are an argument, so that they are told also when the task is cut
-/// short before it was ever polled; and they are dropped after all else.
-async fn live<A: Actor>(mut news: News<A>) {
-    let cell = Arc::clone(&news.cell);
-    let life = lead(&cell, news.incarnation, &news.boss);
-    match as_actor(cell.path.clone(), life).await {
-        Some(ended) => news.tell(ended),
-        None => news.told = true,
-    }
-}
+    // ===== to be run =====
 
-/// Returns how the life ended; `None` if it was cut off and has nothing more to say.
-async fn lead<A: Actor>(cell: &Arc<ActorCell<A>>, incarnation: u64, boss: &Boss) -> Option<Ended> {
-    let failed = |during, cause| Ended::failed(cell.fail(incarnation, during, cause));
-    let mut cx = Context::new(Arc::clone(cell), incarnation);
-    cell.group.count_start();
-    let args = match guarded(|| cell.args.clone()) {
-        Ok(args) => args,
-        Err(panic) => return Some(failed(During::Start, Cause::Panic(panic))),
-    };
-    let starting = async { A::start(args, &mut cx).await };
-    let cause = match catch(Box::pin(tokio::time::timeout(cell.start_within, starting))).await {
-        Ok(Ok(Ok(actor))) => Ok(actor),
-        Ok(Ok(Err(error))) => Err(error_cause(error)),
-        Err(panic) => Err(Cause::Panic(panic)),
-        Ok(Err(_)) => {
-            let within = cell.start_within;
-            let text = format!("did not start within {within:?}; see `Spec::start_within`");
-            Err(Cause::Error(text))
-        }
-    };
-    let mut actor = match cause {
-        Ok(actor) => actor,
-        Err(cause) => {
-            cx.end_tasks().await;
-            return Some(failed(During::Start, cause));
-        }
-    };
-    if !cell.mailbox.is_read_by(incarnation) {
-        return None;
-    }
-    cell.state.set(ActorState::Running);
-    tracing::debug!(actor = %cell.path, incarnation, "Actor started.");
-    boss.started(incarnation);
-
-    let mut draining = false;
-    let mut ended = loop {
-        // A busy actor gives way now and then, so that it starves nobody.
-        tokio::task::coop::consume_budget().await;
-        if cx.stop_requested() {
-            break Ended::normal();
-        }
-        let queued = match cell.mailbox.next(incarnation, draining).await {
-            Next::Message(queued) => queued,
-            Next::Control(Control::Stop { drain: false }) | Next::Empty => break Ended::shutdown(),
-            Next::Control(Control::Stop { drain: true }) => {
-                draining = true;
-                continue;
-            }
-            Next::Control(Control::Failed(failure)) => break Ended::failed(failure),
-            Next::Superseded => return None,
-        };
-        let message = queued.envelope.message_type();
-        let begun = Instant::now();
-        cell.group
-            .wait
-            .record(begun.saturating_duration_since(queued.since));
-        cx.begin(begun);
-        let cause = match catch(queued.envelope.deliver(&mut actor, &mut cx)).await {
-            Ok(Handled::Well) => continue,
-            Ok(Handled::CutOff) => return None,
-            Ok(Handled::Failed(error)) => error_cause(error),
-            Err(panic) => {
-                cx.finish(false);
-                if !cell.mailbox.is_read_by(incarnation) {
-                    return None;
+    /// Makes the actor run soon; to be called by whoever the mailbox said it to.
+    #[inline]
+    fn make_ready(&self) {
+        // SAFETY: the mailbox says so once until the next run, and until then a life is in the
+        // cell, or `orphan` has been called; either holds a reference to the cell.
+        let ready = || unsafe { Runnable::new(self) };
+        match &self.system.driver {
+            Driver::Pool(pool) => match self.terms.worker {
+                None => pool.schedule(ready()),
+                Some(worker) => pool.schedule_on(usize::from(worker), ready()),
+            },
+            Driver::Simulated(simulation) => simulation.schedule(ready()),
+            Driver::Tasks => {
+                if let Some(task) = &*self.task.lock() {
+                    task.wake_by_ref();
                 }
-                Cause::Panic(panic)
+            }
+        }
+    }
+
+    /// Whether being ready is an entry in a queue of the driver, not a task of the life.
+    fn has_entries(&self) -> bool {
+        !matches!(self.system.driver, Driver::Tasks)
+    }
+
+    /// Keeps the cell while an entry is on its way whose life is gone.
+    fn orphan(self: &Arc<Self>) {
+        std::mem::forget(Arc::clone(self));
+    }
+
+    /// The entry of a life that was gone has come, or a new life has taken it over.
+    fn adopt(&self) {
+        // SAFETY: `orphan` has been called for this entry, and only for it.
+        unsafe { Arc::decrement_strong_count(self) };
+    }
+
+    /// Runs the life that is ready.
+    #[inline]
+    fn turn(&self, only: Option<u64>, turn: Turn<'_, '_>) -> Ran {
+        match self.mailbox.enter(only) {
+            // SAFETY: the mailbox gave the life to this run.
+            Some(life) => as_actor(self, || unsafe { life::run(self, life.0, turn) }),
+            None => {
+                if only.is_none() {
+                    self.adopt();
+                }
+                Ran::Over
+            }
+        }
+    }
+
+    fn dispose(&self, life: LifePtr<A>) -> Boss {
+        // SAFETY: the mailbox has let go of it and nobody runs it, so it is the caller's alone.
+        let life = unsafe { Box::from_raw(life.0.as_ptr()) };
+        let boss = life.boss().clone();
+        drop(Life::dispose(life));
+        boss
+    }
+
+    /// Takes the mailbox from a life; returns whom to tell if nobody runs it.
+    fn cut(self: &Arc<Self>, incarnation: u64) -> Option<Boss> {
+        let (resting, in_flight) = match self.mailbox.cut_off(incarnation, self.has_entries()) {
+            CutOff::Nothing => return None,
+            CutOff::Running { in_flight } => (None, in_flight),
+            CutOff::Resting {
+                life,
+                in_flight,
+                has_entry,
+            } => {
+                if has_entry {
+                    self.orphan();
+                }
+                (Some(life), in_flight)
             }
         };
-        let failure = cell.fail(incarnation, During::Message(message), cause);
-        let text = failure.text();
-        cell.dead_letter(incarnation, message, DeadLetterReason::Failed, text);
-        if let Some(reply) = cx.take_reply() {
-            reply.refuse(NoReply::Failed(match failure.kind() {
-                FailureKind::Panic => format!("it panicked: {text}"),
-                _ => text.to_owned(),
-            }));
+        if in_flight && let Some(table) = self.in_hand.get() {
+            self.report_stuck(incarnation, (table.message_type)());
         }
-        break Ended::failed(failure);
-    };
-    if ended.exit.is_clean() {
-        cell.state.set(ActorState::Stopping);
-        let cause = match catch(Box::pin(actor.stop(&mut cx))).await {
-            Ok(Ok(())) => None,
-            Ok(Err(error)) => Some(error_cause(error)),
-            Err(panic) => Some(Cause::Panic(panic)),
-        };
-        if let Some(cause) = cause {
-            ended.failure = Some(cell.fail(incarnation, During::Stop, cause));
+        resting.map(|life| self.dispose(life))
+    }
+
+    // ===== as a waker =====
+
+    const WAKER: RawWakerVTable = RawWakerVTable::new(
+        |cell| {
+            // SAFETY: the pointer is to a cell in an `Arc`, and whoever clones a waker has one that is alive.
+            unsafe { Arc::increment_strong_count(cell.cast::<Self>()) };
+            RawWaker::new(cell, &Self::WAKER)
+        },
+        |cell| {
+            // SAFETY: as above; this one's count goes.
+            let cell = unsafe { Arc::from_raw(cell.cast::<Self>()) };
+            cell.wake();
+        },
+        // SAFETY: as above; the count stays.
+        |cell| unsafe { (*cell.cast::<Self>()).wake() },
+        // SAFETY: as above; this one's count goes.
+        |cell| drop(unsafe { Arc::from_raw(cell.cast::<Self>()) }),
+    );
+
+    fn wake(&self) {
+        if self.mailbox.wake() {
+            self.make_ready();
         }
     }
-    cx.end_tasks().await;
-    // The state of a life that failed is dropped, never used again, and may panic at that.
-    if let Err(panic) = guarded(|| drop((actor, cx))) {
-        cell.fail(incarnation, During::Stop, Cause::Panic(panic));
+}
+
+impl<A: Actor> Run for ActorCell<A> {
+    #[inline]
+    fn run(&self, budget: usize) -> bool {
+        let raw = RawWaker::new(std::ptr::from_ref(self).cast(), &Self::WAKER);
+        // SAFETY: the table is of this type. It is never dropped, so it takes part in no count,
+        // and the cell outlives the run.
+        let waker = ManuallyDrop::new(unsafe { Waker::from_raw(raw) });
+        let ran = self.turn(
+            None,
+            Turn {
+                task: &mut Task::from_waker(&waker),
+                budget,
+                woken_by_task: false,
+            },
+        );
+        ran == Ran::Again
     }
-    tracing::debug!(actor = %cell.path, incarnation, exit = ?ended.exit, "Actor ended.");
-    Some(ended)
+
+    fn abandon(&self) {
+        match self.mailbox.enter(None) {
+            Some(life) => {
+                // SAFETY: the mailbox gave it to this run, which holds a reference while it ends it.
+                let cell = Arc::clone(unsafe { (*life.0.as_ptr()).stage.cx.cell() });
+                let incarnation = cell.mailbox.reading(false).incarnation;
+                if let CutOff::Running { .. } = cell.mailbox.cut_off(incarnation, true) {
+                    cell.dispose(life).ended(incarnation, Ended::killed());
+                }
+            }
+            None => self.adopt(),
+        }
+    }
 }
 
-/// Takes the text of an author's error, and drops it where it can do no harm.
-fn error_cause(error: impl fmt::Display) -> Cause {
-    let text = text_of(&error);
-    let _ = guarded(|| drop(error));
-    Cause::Error(text)
-}
-
-/// Tells the supervisor that a life ended, also when its task is cut short.
-struct News<A: Actor> {
+/// A life as a task of somebody else's runtime.
+struct LifeTask<A: Actor> {
     cell: Arc<ActorCell<A>>,
     incarnation: u64,
-    boss: Boss,
-    told: bool,
+    is_known: bool,
 }
 
-impl<A: Actor> News<A> {
-    fn tell(&mut self, ended: Ended) {
-        self.told = true;
-        self.boss.ended(self.incarnation, ended);
+/// How many messages a life handles before it lets other tasks run.
+const TASK_BUDGET: usize = 128;
+
+impl<A: Actor> Future for LifeTask<A> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<()> {
+        if !self.is_known {
+            // A task has one waker, whichever clone of it one has.
+            *self.cell.task.lock() = Some(cx.waker().clone());
+            self.is_known = true;
+        }
+        let waker = cx.waker().clone();
+        let ran = self.cell.turn(
+            Some(self.incarnation),
+            Turn {
+                task: cx,
+                budget: TASK_BUDGET,
+                woken_by_task: true,
+            },
+        );
+        match ran {
+            Ran::Rests => Poll::Pending,
+            Ran::Again => {
+                waker.wake();
+                Poll::Pending
+            }
+            Ran::Over => Poll::Ready(()),
+        }
     }
 }
 
-impl<A: Actor> Drop for News<A> {
+impl<A: Actor> Drop for LifeTask<A> {
+    /// A task that is cut short, or whose runtime ends, is the end of its life.
     fn drop(&mut self) {
-        if !self.told {
-            self.cell.cut_off(self.incarnation);
-            self.tell(Ended {
-                exit: Exit::Killed,
-                reason: RestartReason::Killed,
-                failure: None,
-                last: None,
-            });
-        }
-    }
-}
-
-impl Ended {
-    pub(crate) fn failed(failure: Failure) -> Self {
-        let reason = match failure.kind() {
-            FailureKind::Error => RestartReason::Error,
-            FailureKind::Panic => RestartReason::Panic,
-            FailureKind::Killed => RestartReason::Killed,
-        };
-        Ended {
-            exit: Exit::Failed,
-            reason,
-            failure: Some(failure),
-            last: None,
-        }
-    }
-
-    fn normal() -> Self {
-        Ended {
-            exit: Exit::Normal,
-            reason: RestartReason::Normal,
-            failure: None,
-            last: None,
-        }
-    }
-
-    pub(crate) fn shutdown() -> Self {
-        Ended {
-            exit: Exit::Shutdown,
-            reason: RestartReason::Normal,
-            failure: None,
-            last: None,
+        if let Some(boss) = self.cell.cut(self.incarnation) {
+            boss.ended(self.incarnation, Ended::killed());
         }
     }
 }
@@ -329,19 +434,28 @@ impl<A: Actor> Role for ActorCell<A> {
     fn launch(self: Arc<Self>, boss: Boss) -> u64 {
         self.retired.store(false, Ordering::Release);
         self.state.set(ActorState::Starting);
-        let incarnation = self.mailbox.begin_life();
         self.system
             .registry
             .register(Arc::clone(&self) as Arc<dyn Role>);
-        let news = News {
-            cell: Arc::clone(&self),
-            incarnation,
-            boss,
-            told: false,
-        };
-        let mut life = self.life.lock();
-        let task = self.system.handle.spawn(live(news));
-        *life = Some((incarnation, task.abort_handle()));
+        self.group.count_start();
+        let incarnation = self.mailbox.next_incarnation();
+        let life = Box::new(Life::new(Arc::clone(&self), incarnation, boss));
+        let life = NonNull::from(Box::leak(life));
+        // SAFETY: the life is freed only after the mailbox has let go of its desk.
+        let desk = unsafe { NonNull::from(&(*life.as_ptr()).desk) };
+        // SAFETY: as above.
+        let is_ready = unsafe { self.mailbox.begin_life(desk, LifePtr(life)) };
+        if !self.has_entries() {
+            self.system.handle.spawn(LifeTask {
+                cell: Arc::clone(&self),
+                incarnation,
+                is_known: false,
+            });
+        } else if is_ready {
+            self.make_ready();
+        } else {
+            self.adopt();
+        }
         incarnation
     }
 
@@ -350,35 +464,30 @@ impl<A: Actor> Role for ActorCell<A> {
         if drain {
             self.mailbox.close();
         }
-        self.mailbox.control(incarnation, Control::Stop { drain });
+        self.control(incarnation, Control::Stop { drain });
     }
 
     fn kill(&self, incarnation: u64) {
-        if let Some((running, task)) = &*self.life.lock()
-            && *running == incarnation
-        {
-            task.abort();
+        if self.mailbox.kill(incarnation) {
+            self.make_ready();
         }
     }
 
-    fn cut_off(&self, incarnation: u64) {
-        if let Some(stuck) = self.mailbox.cut_off(incarnation) {
-            let failure = self.fail(incarnation, During::Message(stuck), Cause::Killed);
-            self.dead_letter(incarnation, stuck, DeadLetterReason::Failed, failure.text());
-        }
+    fn cut_off(self: Arc<Self>, incarnation: u64) {
+        self.cut(incarnation);
     }
 
     fn retire(&self) {
         self.mailbox.close();
         let incarnation = self.mailbox.reading(false).incarnation;
-        for mut queued in self.mailbox.clear() {
-            queued.envelope.abandon();
-            let message = queued.envelope.message_type();
+        for mut letter in self.mailbox.clear() {
+            let table = letter.table();
+            (table.abandon)(&mut letter);
             // What a message does when it is dropped is its author's code.
-            let _ = guarded(|| drop(queued));
+            let _ = guarded(|| drop(letter));
             self.dead_letter(
                 incarnation,
-                message,
+                (table.message_type)(),
                 DeadLetterReason::Stopped,
                 "left in the mailbox",
             );
@@ -389,13 +498,13 @@ impl<A: Actor> Role for ActorCell<A> {
             topic.unsubscribe(self.identity());
         }
         self.state.set(ActorState::Stopped);
-        *self.life.lock() = None;
+        *self.task.lock() = None;
         self.fold_counts();
         self.system.registry.unregister(&self.path);
     }
 
     fn stop_within(&self) -> Option<Duration> {
-        Some(self.stop_within)
+        Some(self.terms.stop_within)
     }
 
     fn mark_restarting(&self, reason: RestartReason) {
@@ -406,13 +515,15 @@ impl<A: Actor> Role for ActorCell<A> {
 
     fn seen(&self, scrape: bool) -> Seen {
         let reading = self.mailbox.reading(scrape);
+        let handling = self.in_hand.get().filter(|_| reading.in_flight > 0);
         Seen {
             path: self.path.clone(),
             group: self.group.name.clone(),
             state: self.state.get(),
             incarnation: reading.incarnation,
-            restarts: self.restarts.load(Ordering::Relaxed),
+            restarts: u64::from(self.restarts.load(Ordering::Relaxed)),
             capacity: self.mailbox.capacity(),
+            handling: handling.map(|table| (table.message_type)()),
             mailbox: Some(reading),
             is_dynamic: false,
         }
@@ -428,20 +539,33 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
         &self.path
     }
 
-    fn offer(&self, parcel: Parcel<M>, when_full: WhenFull<'_>) -> Offered<M> {
-        let offered = known(self.mailbox.offer(Box::new(parcel), when_full));
-        if matches!(offered, Offered::Closed(_)) {
-            self.fold_counts();
+    #[inline]
+    fn offer(&self, parcel: Parcel<M>, when_full: WhenFull<'_>, hurry: Hurry) -> Offered<M> {
+        let admission = self.mailbox.offer(parcel.into_letter(), when_full);
+        if let Admission::Accepted { ready } = admission {
+            if ready {
+                let runs_here = hurry == Hurry::RunHere
+                    && self.terms.worker.is_none()
+                    && may_run_inside(&self.system);
+                if !runs_here || self.run(INSIDE_BUDGET) {
+                    self.make_ready();
+                }
+            }
+            return Offered::Accepted;
         }
-        offered
+        self.not_at_once(admission)
     }
 
     fn poll_ticket(&self, ticket: Ticket, waker: &Waker) -> Offered<M> {
-        known(self.mailbox.poll_ticket(ticket, waker))
+        self.not_at_once(self.mailbox.poll_ticket(ticket, waker))
     }
 
     fn give_up(&self, ticket: Ticket, why: GivenUp) -> Option<Parcel<M>> {
-        self.mailbox.give_up(ticket, why).map(parcel_of)
+        self.mailbox.give_up(ticket, why).map(Parcel::from_letter)
+    }
+
+    fn overflowed(&self, message: M) {
+        ActorCell::overflowed(self, Parcel::told(message).into_letter());
     }
 
     fn lost(&self, message: &M, stopped: bool)
@@ -471,19 +595,33 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
     }
 }
 
-fn known<A: Handler<M>, M: Message>(admission: Admission<A>) -> Offered<M> {
-    match admission {
-        Admission::Accepted => Offered::Accepted,
-        Admission::Waiting(ticket) => Offered::Waiting(ticket),
-        Admission::Full(envelope) => Offered::Full(parcel_of(envelope)),
-        Admission::Closed(envelope) => Offered::Closed(parcel_of(envelope)),
-    }
-}
+/// How many messages a callee handles at most on the stack of whoever asked it.
+const INSIDE_BUDGET: usize = 16;
 
-/// What a sender gets back is what it had offered, so the type is known.
-fn parcel_of<A: Actor, M: Message>(envelope: Box<dyn Envelope<A>>) -> Parcel<M> {
-    match envelope.into_any().downcast::<Parcel<M>>() {
-        Ok(parcel) => *parcel,
-        Err(_) => unreachable!("a mailbox handed back a message of another sender"),
+impl<A: Actor> ActorCell<A> {
+    #[cold]
+    fn not_at_once<M: Message>(&self, admission: Admission<Letter<A>>) -> Offered<M>
+    where
+        A: Handler<M>,
+    {
+        match admission {
+            Admission::Accepted { ready } => {
+                if ready {
+                    self.make_ready();
+                }
+                Offered::Accepted
+            }
+            Admission::Replaced(oldest) => {
+                self.overflowed(oldest);
+                Offered::Accepted
+            }
+            Admission::Waiting { ticket } => Offered::Waiting(ticket),
+            Admission::Full(letter) => Offered::Full(Parcel::from_letter(letter)),
+            Admission::Lost(letter) => Offered::Lost(Parcel::from_letter(letter)),
+            Admission::Closed(letter) => {
+                self.fold_counts();
+                Offered::Closed(Parcel::from_letter(letter))
+            }
+        }
     }
 }

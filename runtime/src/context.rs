@@ -14,10 +14,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::cell::ActorCell;
 use crate::dead_letter::DeadLetterReason;
-use crate::entry::{Entry, Receive, Refused};
-use crate::envelope::{Parcel, Reply, TaskState, Tie};
+use crate::entry::{Entry, Receive, Refused, Way};
+use crate::envelope::{AnyReply, Parcel, TaskState, Tie};
 use crate::failure::{Cause, During, catch};
-use crate::mailbox::{Control, GivenUp};
+use crate::mailbox::Control;
 use crate::registry::Delivery;
 use crate::role::CUT_OFF_AFTER;
 use crate::shared::after as in_future;
@@ -32,13 +32,15 @@ use crate::{Actor, ActorRef, Event, Handler, Message, Path, System};
 pub struct Context<A: Actor> {
     cell: Arc<ActorCell<A>>,
     incarnation: u64,
-    /// Ends the tasks when it is dropped.
-    tasks: JoinSet<()>,
+    /// Ends the tasks when it is dropped; most actors have none.
+    tasks: Option<Box<JoinSet<()>>>,
     stop: bool,
-    /// When the handler that runs was called.
+    /// When the handler that runs was called, if it is timed.
     begun: Option<Instant>,
+    /// How many messages that one stands for.
+    untimed: u32,
     /// Who asked for the message in hand; in a mutex, which is never locked, for `Context` to be `Sync`.
-    reply: Mutex<Option<Box<dyn Reply>>>,
+    reply: Mutex<Option<AnyReply>>,
 }
 
 impl<A: Actor> Context<A> {
@@ -46,9 +48,10 @@ impl<A: Actor> Context<A> {
         Context {
             cell,
             incarnation,
-            tasks: JoinSet::new(),
+            tasks: None,
             stop: false,
             begun: None,
+            untimed: 0,
             reply: Mutex::new(None),
         }
     }
@@ -86,16 +89,28 @@ impl<A: Actor> Context<A> {
         self.stop = true;
     }
 
+    #[inline(always)]
     pub(crate) fn stop_requested(&self) -> bool {
         self.stop
     }
 
-    pub(crate) fn hold_reply(&mut self, reply: Option<Box<dyn Reply>>) {
-        *self.reply.get_mut() = reply;
+    #[inline(always)]
+    pub(crate) fn cell(&self) -> &Arc<ActorCell<A>> {
+        &self.cell
     }
 
-    pub(crate) fn take_reply(&mut self) -> Option<Box<dyn Reply>> {
+    #[inline(always)]
+    pub(crate) fn hold_reply(&mut self, reply: AnyReply) {
+        *self.reply.get_mut() = Some(reply);
+    }
+
+    #[inline(always)]
+    pub(crate) fn take_reply(&mut self) -> Option<AnyReply> {
         self.reply.get_mut().take()
+    }
+
+    pub(crate) fn has_tasks(&self) -> bool {
+        self.tasks.is_some()
     }
 
     /// Ends the work beside the handlers, and waits a little for it to be gone.
@@ -103,23 +118,47 @@ impl<A: Actor> Context<A> {
     /// So a port or a file that it held is free when the next life starts. Work
     /// that blocks its thread is not waited for.
     pub(crate) async fn end_tasks(&mut self) {
-        let _ = tokio::time::timeout(CUT_OFF_AFTER, self.tasks.shutdown()).await;
-    }
-
-    pub(crate) fn begin(&mut self, at: Instant) {
-        self.begun = Some(at);
-    }
-
-    /// Counts the message in hand; `false` if it is not this life's any more.
-    ///
-    /// Called a second time for one message, it does nothing and says so.
-    pub(crate) fn finish(&mut self, handled: bool) -> bool {
-        let begun = self.begun.take();
-        let counts = self.cell.mailbox.finish(self.incarnation, handled);
-        if let Some(begun) = begun.filter(|_| counts) {
-            self.cell.group.handle.record(begun.elapsed());
+        if let Some(tasks) = &mut self.tasks {
+            let _ = tokio::time::timeout(CUT_OFF_AFTER, tasks.shutdown()).await;
         }
-        counts
+        self.tasks = None;
+    }
+
+    /// A message is taken in hand; one that has a stamp is timed.
+    #[inline(always)]
+    pub(crate) fn begin(&mut self, queued: Option<Instant>) {
+        self.untimed += 1;
+        if let Some(queued) = queued {
+            self.begin_timed(queued);
+        }
+    }
+
+    #[cold]
+    fn begin_timed(&mut self, queued: Instant) {
+        let now = Instant::now();
+        self.cell
+            .group
+            .wait
+            .record(now.saturating_duration_since(queued));
+        self.begun = Some(now);
+    }
+
+    /// The message in hand has ended and counts: how long it took is recorded if it was timed.
+    #[inline(always)]
+    pub(crate) fn ended(&mut self) {
+        if self.begun.is_some() {
+            self.ended_timed();
+        }
+    }
+
+    #[cold]
+    fn ended_timed(&mut self) {
+        if let Some(begun) = self.begun.take() {
+            let took = begun.elapsed();
+            self.cell.group.handle.record(took);
+            self.cell.group.busy(took, self.untimed);
+            self.untimed = 0;
+        }
     }
 
     // ===== events =====
@@ -259,8 +298,9 @@ impl<A: Actor> Context<A> {
         F: FnOnce(Post<A>) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
     {
+        let tasks = self.tasks.get_or_insert_default();
         // Forget those that are done, or a life with many timers would grow.
-        while self.tasks.try_join_next().is_some() {}
+        while tasks.try_join_next().is_some() {}
         let state = Arc::new(TaskState::default());
         let tie = Tie {
             incarnation: self.incarnation,
@@ -272,14 +312,15 @@ impl<A: Actor> Context<A> {
             cell: Arc::clone(&cell),
             tie,
         });
-        let abort = self.tasks.spawn_on(
+        let handle = self.cell.system.handle_here();
+        let abort = tasks.spawn_on(
             async move {
                 if let Err(panic) = catch(Box::pin(future)).await {
                     let failure = cell.fail(incarnation, During::Background, Cause::Panic(panic));
-                    cell.mailbox.control(incarnation, Control::Failed(failure));
+                    cell.control(incarnation, Control::Failed(failure));
                 }
             },
-            &self.cell.system.handle,
+            &handle,
         );
         Task { state, abort }
     }
@@ -303,11 +344,12 @@ impl<A: Actor> Post<A> {
             message,
             reply: None,
             tie: Some(self.tie.clone()),
+            expires: None,
         };
         let to: &dyn Receive<M> = &*self.cell;
-        let mut entry = Entry::new(to, parcel, GivenUp::TimedOut);
+        let mut entry = Entry::new(to, parcel, Way::Tell);
         match poll_fn(|cx| entry.poll_enter(cx)).await {
-            Ok(()) => true,
+            Ok(()) | Err(Refused::Lost(_) | Refused::Full(_)) => true,
             Err(Refused::Stopped(_) | Refused::TimedOut(..)) => false,
         }
     }

@@ -37,7 +37,7 @@ pub struct DeadLetter {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DeadLetterReason {
-    /// A published event met a full mailbox.
+    /// It met a full mailbox that loses what does not fit, or was removed for a newer one.
     Full,
     /// The actor stopped for good with the message still queued, or was already stopping when the event came.
     Stopped,
@@ -45,17 +45,20 @@ pub enum DeadLetterReason {
     Failed,
     /// An actor refused it as unusable: see [`Context::dead_letter`](crate::Context::dead_letter).
     Reported,
+    /// The time that it was sent with was up before its turn came: see [`Tell::expires`](crate::Tell::expires).
+    Expired,
 }
 
 impl DeadLetterReason {
-    pub(crate) const ALL: [DeadLetterReason; 4] = [
+    pub(crate) const ALL: [DeadLetterReason; 5] = [
         DeadLetterReason::Full,
         DeadLetterReason::Stopped,
         DeadLetterReason::Failed,
         DeadLetterReason::Reported,
+        DeadLetterReason::Expired,
     ];
 
-    /// Returns the word used in metrics: `full`, `stopped`, `failed` or `reported`.
+    /// Returns the word used in metrics: `full`, `stopped`, `failed`, `reported` or `expired`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -63,6 +66,7 @@ impl DeadLetterReason {
             DeadLetterReason::Stopped => "stopped",
             DeadLetterReason::Failed => "failed",
             DeadLetterReason::Reported => "reported",
+            DeadLetterReason::Expired => "expired",
         }
     }
 }

@@ -15,10 +15,11 @@ use crate::{Message, Path};
 /// What a mailbox offers to a sender who knows the message but not the actor.
 pub(crate) trait Receive<M: Message>: Send + Sync {
     fn path(&self) -> &Path;
-    /// Offers a message; `Err` hands it back, with whether the actor has stopped.
-    fn offer(&self, parcel: Parcel<M>, when_full: WhenFull<'_>) -> Offered<M>;
+    fn offer(&self, parcel: Parcel<M>, when_full: WhenFull<'_>, hurry: Hurry) -> Offered<M>;
     fn poll_ticket(&self, ticket: Ticket, waker: &Waker) -> Offered<M>;
     fn give_up(&self, ticket: Ticket, why: GivenUp) -> Option<Parcel<M>>;
+    /// Makes a dead letter of a message that a full mailbox lost.
+    fn overflowed(&self, message: M);
     /// Makes a dead letter of an event that this subscriber did not get.
     fn lost(&self, message: &M, stopped: bool)
     where
@@ -27,11 +28,22 @@ pub(crate) trait Receive<M: Message>: Send + Sync {
     fn same_role(&self, role: usize) -> bool;
 }
 
+/// What a sender does until its message is handled.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hurry {
+    /// It goes on with something else.
+    No,
+    /// It waits for nothing else: an idle actor may handle the message on the sender's stack.
+    RunHere,
+}
+
 /// [`Admission`](crate::mailbox::Admission) with the message's type known again.
 pub(crate) enum Offered<M: Message> {
     Accepted,
     Waiting(Ticket),
     Full(Parcel<M>),
+    /// The mailbox counts it as lost, which is its policy.
+    Lost(Parcel<M>),
     Closed(Parcel<M>),
 }
 
@@ -40,7 +52,15 @@ pub(crate) struct Entry<'a, M: Message> {
     pub(crate) to: &'a dyn Receive<M>,
     step: Step<M>,
     limit: Option<Limit>,
-    on_expiry: GivenUp,
+    way: Way,
+}
+
+/// Whose message it is, and what becomes of one that does not get in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    Tell,
+    Ask,
+    Publish,
 }
 
 enum Step<M: Message> {
@@ -58,23 +78,34 @@ enum Limit {
 pub(crate) enum Refused<M: Message> {
     Stopped(Parcel<M>),
     TimedOut(Parcel<M>, Duration),
+    /// The mailbox is full and lets nobody wait.
+    Full(Parcel<M>),
+    /// The mailbox is full and loses what does not fit.
+    Lost(Parcel<M>),
 }
 
 // The only pinned part is behind a box.
 impl<M: Message> Unpin for Entry<'_, M> {}
 
 impl<'a, M: Message> Entry<'a, M> {
-    pub(crate) fn new(to: &'a dyn Receive<M>, parcel: Parcel<M>, on_expiry: GivenUp) -> Self {
+    pub(crate) fn new(to: &'a dyn Receive<M>, parcel: Parcel<M>, way: Way) -> Self {
         Entry {
             to,
             step: Step::New(Some(parcel)),
             limit: None,
-            on_expiry,
+            way,
         }
     }
 
     pub(crate) fn limit(&mut self, limit: Duration) {
         self.limit = Some(Limit::Within(limit));
+    }
+
+    /// Changes the message before it is offered.
+    pub(crate) fn prepare(&mut self, change: impl FnOnce(&mut Parcel<M>)) {
+        if let Step::New(Some(parcel)) = &mut self.step {
+            change(parcel);
+        }
     }
 
     /// Polls the time limit, whose clock starts at the first poll.
@@ -95,11 +126,12 @@ impl<'a, M: Message> Entry<'a, M> {
         let offered = match &mut self.step {
             Step::New(parcel) => match parcel.take() {
                 Some(parcel) => {
-                    let when_full = match self.on_expiry {
-                        GivenUp::Lost => WhenFull::WaitOrDrop(cx.waker()),
-                        GivenUp::TimedOut | GivenUp::Cancelled => WhenFull::Wait(cx.waker()),
+                    let (when_full, hurry) = match self.way {
+                        Way::Tell => (WhenFull::Wait(cx.waker()), Hurry::No),
+                        Way::Ask => (WhenFull::WaitOrRefuse(cx.waker()), Hurry::RunHere),
+                        Way::Publish => (WhenFull::WaitOrDrop(cx.waker()), Hurry::No),
                     };
-                    self.to.offer(parcel, when_full)
+                    self.to.offer(parcel, when_full, hurry)
                 }
                 None => Offered::Accepted,
             },
@@ -111,9 +143,17 @@ impl<'a, M: Message> Entry<'a, M> {
                 self.step = Step::Done;
                 Poll::Ready(Ok(()))
             }
-            Offered::Closed(parcel) | Offered::Full(parcel) => {
+            Offered::Closed(parcel) => {
                 self.step = Step::Done;
                 Poll::Ready(Err(Refused::Stopped(parcel)))
+            }
+            Offered::Full(parcel) => {
+                self.step = Step::Done;
+                Poll::Ready(Err(Refused::Full(parcel)))
+            }
+            Offered::Lost(parcel) => {
+                self.step = Step::Done;
+                Poll::Ready(Err(Refused::Lost(parcel)))
             }
             Offered::Waiting(ticket) => {
                 self.step = Step::Waiting(ticket);
@@ -121,7 +161,11 @@ impl<'a, M: Message> Entry<'a, M> {
                     return Poll::Pending;
                 };
                 self.step = Step::Done;
-                Poll::Ready(match self.to.give_up(ticket, self.on_expiry) {
+                let why = match self.way {
+                    Way::Tell | Way::Ask => GivenUp::TimedOut,
+                    Way::Publish => GivenUp::Lost,
+                };
+                Poll::Ready(match self.to.give_up(ticket, why) {
                     Some(parcel) => Err(Refused::TimedOut(parcel, limit)),
                     None => Ok(()),
                 })

@@ -1,72 +1,35 @@
-//! How a message travels: with its reply address, and tied to a life where it belongs to one.
+//! How a message travels: with its reply address, tied to a life where it belongs to one, with a time limit where it has one.
 
-use std::any::{Any, type_name};
+#![allow(unsafe_code)]
+
+use std::any::type_name;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::Pin;
+use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context as Task, Poll};
 
-use tokio::sync::oneshot;
+use tokio::time::Instant;
 
+use crate::core::inline::{Family, Form, Inline, Kind};
+use crate::core::pooled::Pooled;
+use crate::core::slot::Replier;
+use crate::life::{Life, Outcome};
 use crate::tally::Dropped;
-use crate::{Actor, Context, Handler, Message};
-
-/// A message on its way to an `A`, its type forgotten.
-pub(crate) trait Envelope<A: Actor>: Send {
-    fn message_type(&self) -> &'static str;
-
-    /// Whether the message may still be handled by this life, or why not.
-    fn check_tie(&self, incarnation: u64) -> Result<(), Dropped>;
-
-    /// Hands the message to its handler, counts how that ended, and only then replies to whoever asked.
-    ///
-    /// So an asker that has its reply finds the message in the counts, and a life
-    /// that was cut off meanwhile does not reply at all.
-    fn deliver<'a>(
-        self: Box<Self>,
-        actor: &'a mut A,
-        cx: &'a mut Context<A>,
-    ) -> Pin<Box<dyn Future<Output = Handled<A::Error>> + Send + 'a>>;
-
-    /// Tells whoever asked that the message will not be handled.
-    fn abandon(&mut self);
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
-}
-
-/// How the handler of a message ended, if it did not panic.
-pub(crate) enum Handled<E> {
-    Well,
-    Failed(E),
-    /// The mailbox was taken from this life meanwhile; it has no say any more.
-    CutOff,
-}
+use crate::{Actor, Handler, Message};
 
 /// A message of a known type on its way.
 pub(crate) struct Parcel<M: Message> {
     pub(crate) message: M,
     pub(crate) reply: Option<ReplyTo<M>>,
     pub(crate) tie: Option<Tie>,
+    /// From when on it is not to be handled any more.
+    pub(crate) expires: Option<Instant>,
 }
 
-pub(crate) type ReplyTo<M> = oneshot::Sender<Result<<M as Message>::Reply, NoReply>>;
-
-/// The address of an asker whose answer's type is forgotten.
-pub(crate) trait Reply: Send {
-    fn refuse(self: Box<Self>, why: NoReply);
-    fn into_any(self: Box<Self>) -> Box<dyn Any + Send>;
-}
-
-impl<T: Send + 'static> Reply for oneshot::Sender<Result<T, NoReply>> {
-    fn refuse(self: Box<Self>, why: NoReply) {
-        // Whoever asked may have gone.
-        let _ = self.send(Err(why));
-    }
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
-        self
-    }
-}
+pub(crate) type ReplyTo<M> = Replier<Result<<M as Message>::Reply, NoReply>>;
 
 /// Why an accepted question got no answer.
 #[derive(Debug)]
@@ -96,64 +59,292 @@ impl<M: Message> Parcel<M> {
             message,
             reply: None,
             tie: None,
+            expires: None,
+        }
+    }
+
+    /// Forgets the message's type; what is told or asked without further ado is small.
+    #[inline]
+    pub(crate) fn into_letter<A: Handler<M>>(self) -> Letter<A> {
+        match self {
+            Parcel {
+                message,
+                reply: None,
+                tie: None,
+                expires: None,
+            } => Letter::new(Told(message)),
+            Parcel {
+                message,
+                reply: reply @ Some(_),
+                tie: None,
+                expires: None,
+            } => Letter::new(Asked { message, reply }),
+            parcel => Letter::new(parcel),
+        }
+    }
+
+    /// What a sender gets back is what it had offered, so the type is known.
+    pub(crate) fn from_letter<A: Handler<M>>(letter: Letter<A>) -> Self {
+        let letter = match letter.downcast::<Told<M>>() {
+            Ok(Told(message)) => return Parcel::told(message),
+            Err(letter) => letter,
+        };
+        let letter = match letter.downcast::<Asked<M>>() {
+            Ok(Asked { message, reply }) => {
+                return Parcel {
+                    message,
+                    reply,
+                    tie: None,
+                    expires: None,
+                };
+            }
+            Err(letter) => letter,
+        };
+        match letter.downcast::<Parcel<M>>() {
+            Ok(parcel) => parcel,
+            Err(_) => unreachable!("a mailbox handed back a message of another sender"),
         }
     }
 }
 
-impl<A: Handler<M>, M: Message> Envelope<A> for Parcel<M> {
-    fn message_type(&self) -> &'static str {
-        type_name::<M>()
-    }
+/// A message on its way to an `A`, its type forgotten; small ones are not allocated.
+pub(crate) type Letter<A> = Inline<Letters<A>>;
 
-    fn check_tie(&self, incarnation: u64) -> Result<(), Dropped> {
-        let Some(tie) = &self.tie else { return Ok(()) };
-        tie.task.queued.store(false, Ordering::Relaxed);
-        if tie.incarnation != incarnation {
-            Err(Dropped::Stale)
-        } else if tie.task.cancelled.load(Ordering::Relaxed) {
-            Err(Dropped::Cancelled)
-        } else {
-            Ok(())
+/// The kind of all that can be in the mailbox of an `A`.
+pub(crate) struct Letters<A>(PhantomData<fn(A)>);
+
+impl<A: Actor> Family for Letters<A> {
+    type Table = LetterTable<A>;
+}
+
+/// What can be done with a letter.
+pub(crate) struct LetterTable<A: Actor> {
+    form: Form,
+    pub(crate) message_type: fn() -> &'static str,
+    /// Whether it may still be handled by this life, or why not; `None` where nothing can stand against it.
+    pub(crate) check: Option<fn(&mut Letter<A>, incarnation: u64) -> Result<(), Dropped>>,
+    /// Makes the future that handles the message.
+    ///
+    /// # Safety
+    /// The future is dropped before the life, and while it exists nobody else touches the life's stage.
+    pub(crate) begin: unsafe fn(Letter<A>, NonNull<Life<A>>) -> Pooled<Outcome<A::Error>>,
+    /// Tells whoever asked that the message will not be handled.
+    pub(crate) abandon: fn(&mut Letter<A>),
+}
+
+impl<A: Actor> AsRef<Form> for LetterTable<A> {
+    #[inline(always)]
+    fn as_ref(&self) -> &Form {
+        &self.form
+    }
+}
+
+struct Told<M: Message>(M);
+
+struct Asked<M: Message> {
+    message: M,
+    reply: Option<ReplyTo<M>>,
+}
+
+// SAFETY: the form is that of the type.
+unsafe impl<A: Handler<M>, M: Message> Kind<Told<M>> for Letters<A> {
+    const TABLE: &'static LetterTable<A> = &LetterTable {
+        form: Form::of::<Told<M>>(),
+        message_type: type_name::<M>,
+        check: None,
+        begin: |letter, life| match letter.downcast::<Told<M>>() {
+            // SAFETY: as the caller promises.
+            Ok(Told(message)) => unsafe { handle(message, None, life) },
+            Err(_) => unreachable!("a letter of another type has another table"),
+        },
+        abandon: |_| {},
+    };
+}
+
+// SAFETY: the form is that of the type.
+unsafe impl<A: Handler<M>, M: Message> Kind<Asked<M>> for Letters<A> {
+    const TABLE: &'static LetterTable<A> = &LetterTable {
+        form: Form::of::<Asked<M>>(),
+        message_type: type_name::<M>,
+        check: None,
+        begin: |letter, life| match letter.downcast::<Asked<M>>() {
+            // SAFETY: as the caller promises.
+            Ok(Asked { message, reply }) => unsafe { handle(message, reply, life) },
+            Err(_) => unreachable!("a letter of another type has another table"),
+        },
+        abandon: |letter| {
+            if let Some(asked) = letter.get_mut::<Asked<M>>() {
+                abandon(&mut asked.reply);
+            }
+        },
+    };
+}
+
+// SAFETY: the form is that of the type.
+unsafe impl<A: Handler<M>, M: Message> Kind<Parcel<M>> for Letters<A> {
+    const TABLE: &'static LetterTable<A> = &LetterTable {
+        form: Form::of::<Parcel<M>>(),
+        message_type: type_name::<M>,
+        check: Some(|letter, incarnation| match letter.get_mut::<Parcel<M>>() {
+            Some(parcel) => parcel.check(incarnation),
+            None => Ok(()),
+        }),
+        begin: |letter, life| match letter.downcast::<Parcel<M>>() {
+            // SAFETY: as the caller promises.
+            Ok(Parcel { message, reply, .. }) => unsafe { handle(message, reply, life) },
+            Err(_) => unreachable!("a letter of another type has another table"),
+        },
+        abandon: |letter| {
+            if let Some(parcel) = letter.get_mut::<Parcel<M>>() {
+                abandon(&mut parcel.reply);
+            }
+        },
+    };
+}
+
+fn abandon<T: Send>(reply: &mut Option<Replier<Result<T, NoReply>>>) {
+    if let Some(reply) = reply.take() {
+        // Whoever asked may have gone.
+        let _ = reply.send(Err(NoReply::Abandoned));
+    }
+}
+
+impl<M: Message> Parcel<M> {
+    fn check(&self, incarnation: u64) -> Result<(), Dropped> {
+        if let Some(tie) = &self.tie {
+            tie.task.queued.store(false, Ordering::Relaxed);
+            if tie.incarnation != incarnation {
+                return Err(Dropped::Stale);
+            } else if tie.task.cancelled.load(Ordering::Relaxed) {
+                return Err(Dropped::Cancelled);
+            }
+        }
+        match self.expires {
+            Some(expires) if expires <= Instant::now() => Err(Dropped::Expired),
+            _ => Ok(()),
         }
     }
+}
 
-    fn deliver<'a>(
-        self: Box<Self>,
-        actor: &'a mut A,
-        cx: &'a mut Context<A>,
-    ) -> Pin<Box<dyn Future<Output = Handled<A::Error>> + Send + 'a>> {
-        Box::pin(async move {
-            let Parcel { message, reply, .. } = *self;
-            // With the context, so that it outlives a panic and can be told of it.
-            cx.hold_reply(reply.map(|reply| Box::new(reply) as Box<dyn Reply>));
-            let result = actor.handle(message, cx).await;
-            if !cx.finish(result.is_ok()) {
-                return Handled::CutOff;
-            }
-            match result {
-                Ok(answer) => {
-                    let reply = cx
-                        .take_reply()
-                        .map(|r| r.into_any().downcast::<ReplyTo<M>>());
-                    if let Some(Ok(reply)) = reply {
-                        // Where nobody listens any more, a late reply goes nowhere.
-                        let _ = reply.send(Ok(answer));
-                    }
-                    Handled::Well
-                }
-                // The asker is told once the failure is on record.
-                Err(error) => Handled::Failed(error),
-            }
-        })
+/// The address of an asker, the answer's type forgotten.
+pub(crate) type AnyReply = Inline<Replies>;
+
+/// The kind of all reply addresses.
+pub(crate) struct Replies;
+
+impl Family for Replies {
+    type Table = ReplyTable;
+}
+
+/// What can be done with a reply address.
+pub(crate) struct ReplyTable {
+    form: Form,
+    refuse: fn(AnyReply, NoReply),
+}
+
+impl AsRef<Form> for ReplyTable {
+    fn as_ref(&self) -> &Form {
+        &self.form
     }
+}
 
-    fn abandon(&mut self) {
-        if let Some(reply) = self.reply.take() {
-            let _ = reply.send(Err(NoReply::Abandoned));
+// SAFETY: the form is that of the type.
+unsafe impl<T: Send + 'static> Kind<Replier<Result<T, NoReply>>> for Replies {
+    const TABLE: &'static ReplyTable = &ReplyTable {
+        form: Form::of::<Replier<Result<T, NoReply>>>(),
+        refuse: |reply, why| {
+            if let Ok(reply) = reply.downcast::<Replier<Result<T, NoReply>>>() {
+                // Whoever asked may have gone.
+                let _ = reply.send(Err(why));
+            }
+        },
+    };
+}
+
+/// Tells whoever asked that there will be no answer, and why.
+pub(crate) fn refuse(reply: AnyReply, why: NoReply) {
+    (reply.table().refuse)(reply, why);
+}
+
+/// Handles one message, counts how that ended, and only then replies to whoever asked.
+///
+/// So an asker that has its reply finds the message in the counts, and a life
+/// that was cut off meanwhile does not reply at all.
+struct Handling<A: Handler<M>, M: Message, F> {
+    handler: Option<F>,
+    life: NonNull<Life<A>>,
+    _message: PhantomData<fn(M)>,
+}
+
+// SAFETY: the handler is `Send`; the life may be used by whoever polls, as `begin` demands, and
+// all in it is `Send`.
+unsafe impl<A: Handler<M>, M: Message, F: Send> Send for Handling<A, M, F> {}
+
+/// # Safety
+/// As [`LetterTable::begin`].
+#[inline(always)]
+unsafe fn handle<A: Handler<M>, M: Message>(
+    message: M,
+    reply: Option<ReplyTo<M>>,
+    life: NonNull<Life<A>>,
+) -> Pooled<Outcome<A::Error>> {
+    // SAFETY: the caller lets nobody else at the stage while the future exists, so these are the
+    // only references, and lets it end before the life, so that they are as good as static to it.
+    let stage = unsafe { &mut *(&raw mut (*life.as_ptr()).stage) };
+    if let Some(reply) = reply {
+        // With the context, so that it outlives a panic and can be told of it.
+        stage.cx.hold_reply(AnyReply::new(reply));
+    }
+    let Some(actor) = &mut stage.actor else {
+        unreachable!("messages are handled by an actor that has started")
+    };
+    Pooled::new(Handling::<A, M, _> {
+        handler: Some(actor.handle(message, &mut stage.cx)),
+        life,
+        _message: PhantomData,
+    })
+}
+
+impl<A, M, F> Future for Handling<A, M, F>
+where
+    A: Handler<M>,
+    M: Message,
+    F: Future<Output = Result<M::Reply, A::Error>>,
+{
+    type Output = Outcome<A::Error>;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
+        // SAFETY: `handler` is not moved out of, the rest need not stay in place.
+        let this = unsafe { self.get_unchecked_mut() };
+        let Some(handler) = &mut this.handler else {
+            return Poll::Pending;
+        };
+        // SAFETY: the handler is a part of `self`, which is pinned.
+        let Poll::Ready(result) = (unsafe { Pin::new_unchecked(handler) }).poll(cx) else {
+            return Poll::Pending;
+        };
+        // Its references to the stage end here.
+        this.handler = None;
+        let answer = match result {
+            Ok(answer) => answer,
+            // The asker is told once the failure is on record.
+            Err(error) => return Poll::Ready(Outcome::Failed(error)),
+        };
+        let life = this.life.as_ptr();
+        // SAFETY: the life outlives this future, and this is its runner.
+        let (desk, context) = unsafe { (&(*life).desk, &mut (*life).stage.cx) };
+        // SAFETY: as above.
+        if !unsafe { context.cell().mailbox.finish(desk) } {
+            return Poll::Ready(Outcome::CutOff);
         }
-    }
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any + Send> {
-        self
+        context.ended();
+        if let Some(reply) = context.take_reply()
+            && let Ok(reply) = reply.downcast::<ReplyTo<M>>()
+        {
+            // Where nobody listens any more, a late reply goes nowhere.
+            let _ = reply.send(Ok(answer));
+        }
+        Poll::Ready(Outcome::Well)
     }
 }

@@ -29,6 +29,13 @@ pub enum TellError<M> {
         /// The limit that ran out.
         waited: Duration,
     },
+    /// The mailbox is full and lets nobody wait: see [`Overflow::Reject`](crate::Overflow::Reject).
+    Full {
+        /// The message, given back.
+        message: M,
+        /// The actor's path.
+        path: Path,
+    },
 }
 
 /// Why [`try_tell`](crate::ActorRef::try_tell) did not deliver.
@@ -70,6 +77,13 @@ pub enum AskError<M> {
         path: Path,
         /// The limit that ran out.
         waited: Duration,
+    },
+    /// The mailbox is full and lets nobody wait; the message was not handled: see [`Overflow`](crate::Overflow).
+    Full {
+        /// The message, given back.
+        message: M,
+        /// The actor's path.
+        path: Path,
     },
     /// No reply came within the limit; the message may still be handled.
     Timeout {
@@ -199,7 +213,9 @@ impl<M> TellError<M> {
     /// Returns the message that was not delivered.
     pub fn into_message(self) -> M {
         match self {
-            TellError::Stopped { message, .. } | TellError::Timeout { message, .. } => message,
+            TellError::Stopped { message, .. }
+            | TellError::Timeout { message, .. }
+            | TellError::Full { message, .. } => message,
         }
     }
 }
@@ -217,7 +233,9 @@ impl<M> AskError<M> {
     /// Returns the message if it never reached the mailbox.
     pub fn into_message(self) -> Option<M> {
         match self {
-            AskError::Stopped { message, .. } | AskError::NoRoom { message, .. } => Some(message),
+            AskError::Stopped { message, .. }
+            | AskError::NoRoom { message, .. }
+            | AskError::Full { message, .. } => Some(message),
             _ => None,
         }
     }
@@ -228,6 +246,7 @@ impl<M> fmt::Display for TellError<M> {
         match self {
             TellError::Stopped { path, .. } => stopped(f, path),
             TellError::Timeout { path, waited, .. } => no_room(f, path, *waited),
+            TellError::Full { path, .. } => full(f, path),
         }
     }
 }
@@ -249,6 +268,7 @@ impl<M> fmt::Display for AskError<M> {
         match self {
             AskError::Stopped { path, .. } => stopped(f, path),
             AskError::NoRoom { path, waited, .. } => no_room(f, path, *waited),
+            AskError::Full { path, .. } => full(f, path),
             AskError::Timeout { path, waited } => write!(
                 f,
                 "{path} did not reply within {waited:?}; it may still handle the message, \
@@ -268,6 +288,13 @@ fn stopped(f: &mut fmt::Formatter<'_>, path: &Path) -> fmt::Result {
     write!(
         f,
         "{path} has stopped; find the actor that took its place, or give up"
+    )
+}
+
+fn full(f: &mut fmt::Formatter<'_>, path: &Path) -> fmt::Result {
+    write!(
+        f,
+        "the mailbox of {path} is full and lets nobody wait; try again later, send less, or give it a larger mailbox"
     )
 }
 

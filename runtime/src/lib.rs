@@ -75,20 +75,28 @@
 //! #     .block_on(a_bell_rings_every_hour());
 //! ```
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod actor;
 mod actor_ref;
 mod cell;
+mod clock;
 mod context;
+#[allow(unsafe_code)]
+mod core;
 mod dead_letter;
+mod driver;
 mod entry;
 mod envelope;
 mod error;
 mod failure;
+mod life;
+#[allow(unsafe_code)]
 mod mailbox;
 mod metrics;
 mod path;
+#[cfg_attr(test, allow(unsafe_code))]
+mod pool;
 mod registry;
 mod role;
 mod scrape;
@@ -99,6 +107,7 @@ mod supervisor;
 mod supervisor_ref;
 mod system;
 mod tally;
+mod watch;
 
 pub use actor::{Actor, Event, Handler, Message};
 pub use actor_ref::{ASK_TIMEOUT, ActorRef, Ask, Recipient, Tell, WeakActorRef};
@@ -110,6 +119,7 @@ pub use error::{
 };
 pub use failure::{During, Failure, FailureKind};
 pub use greenroom_supervision::{Backoff, Restart};
+pub use mailbox::Overflow;
 pub use metrics::{Family, HistogramReading, Ledger, Metric, MetricKind, Sample, Value};
 pub use path::Path;
 pub use registry::Delivery;

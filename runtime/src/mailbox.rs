@@ -1,4 +1,4 @@
-//! The mailbox: a bounded queue of messages, and beside it a control lane that is never full.
+//! The mailbox: a bounded queue of messages, the flag that says whether its actor is ready to run, and beside them a control lane that is never full.
 //!
 //! ```text
 //!   tell, ask, timers, streams            supervisor, background failures
@@ -6,66 +6,244 @@
 //!          v                                        v
 //!   +-------------+  no room   +----------+   +-----------+
 //!   |    queue    | <--------- |  waiting |   |  control  |
-//!   | <= capacity |  oldest    |  senders |   |   lane    |
+//!   |             |  oldest    |  senders |   |   lane    |
 //!   +-------------+  first     +----------+   +-----------+
+//!          | all at once                            |
+//!          v                                        |
+//!   +-------------+                                 |
+//!   |    batch    | one by one, without a lock      |
+//!   +-------------+                                 |
 //!          |                                        |
 //!          +---------------> next() <---------------+   control first
 //! ```
 //!
-//! Everything is under one short lock that is never held while user code runs,
-//! so depth, age and counts can be read from any thread at any time, and are
-//! exact, while a handler is stuck. The mailbox belongs to the role: it outlives
-//! the lives ([incarnations](Mailbox::begin_life)) that read from it.
+//! Senders append under a lock of one byte, and the same section says whether
+//! the actor has to be made ready: there is no second flag that could disagree
+//! with the queue. Whoever runs the actor takes the whole queue at once, as its
+//! *batch*, and then one message after the other without a lock. The bound and
+//! the depth count the batch.
 //!
-//! It is not a channel: it never closes because references are dropped, and it
-//! can be opened again when a supervisor starts the role anew.
+//! What is in the batch stays reachable: a life that blocks its thread can be
+//! cut off, and its batch goes back to the queue. For that, each step of the
+//! runner is a section that the one who cuts off can wait for ([`Desk`]); it
+//! costs the runner two plain stores (see [`fence`](crate::core::fence)).
+//!
+//! Depth, age and counts can be read from any thread at any time, also while a
+//! handler is stuck. The mailbox belongs to the role: it outlives the lives
+//! ([incarnations](Mailbox::begin_life)) that read from it. It never closes
+//! because references are dropped, and can be opened again.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::future::poll_fn;
-use std::task::{Poll, Waker};
+use std::ptr::NonNull;
+use std::task::Waker;
 use std::time::Duration;
 
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::Actor;
-use crate::envelope::Envelope;
-use crate::failure::{Failure, guarded};
+use crate::clock;
+use crate::core::fence;
+use crate::core::lock::Lock;
+use crate::core::sync::{AtomicBool, AtomicU8, AtomicU64, Ordering, UnsafeCell, relax};
+use crate::failure::Failure;
 use crate::tally::{Dropped, Rejected, Tally};
 
-pub(crate) struct Mailbox<A: Actor> {
-    capacity: usize,
-    state: Mutex<State<A>>,
+/// `E` is what is queued; `L` a copyable pointer to the life that reads.
+pub(crate) struct Mailbox<E, L> {
+    capacity: u32,
+    overflow: Overflow,
+    /// One in so many messages is timed; a power of two.
+    every: u32,
+    inner: Lock<Inner<E, L>>,
+    /// Messages taken out by the reader, or removed.
+    taken: AtomicU64,
+    /// Of those, how many ended: handled, failed, or discarded.
+    done: AtomicU64,
 }
 
-struct State<A: Actor> {
-    queue: VecDeque<Queued<A>>,
-    control: VecDeque<Control>,
-    /// Senders that wait for room, oldest first. Each holds a future of its own, so their number is theirs.
-    waiting: BTreeMap<Ticket, (Box<dyn Envelope<A>>, Waker)>,
-    /// Messages of waiting senders that the mailbox will not take; each is picked up by its sender.
-    returned: BTreeMap<Ticket, Box<dyn Envelope<A>>>,
-    next_ticket: u64,
-    receiver: Option<Waker>,
+/// What a mailbox does with a message that finds it full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// Senders wait in line for room: back-pressure. Nothing is lost.
+    #[default]
+    Wait,
+    /// The sender gets its message back at once.
+    Reject,
+    /// The message that comes is lost: what is queued matters more.
+    DropNewest,
+    /// The message that is queued longest is lost: what is new matters more.
+    DropOldest,
+}
+
+impl Overflow {
+    /// Returns the word for it: `wait`, `reject`, `drop newest` or `drop oldest`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Overflow::Wait => "wait",
+            Overflow::Reject => "reject",
+            Overflow::DropNewest => "drop newest",
+            Overflow::DropOldest => "drop oldest",
+        }
+    }
+}
+
+struct Inner<E, L> {
+    queue: VecDeque<E>,
+    state: State,
+    /// Somebody is inside a run of the reader.
+    running: bool,
+    /// A pending handler was woken while it was being run.
+    woken: bool,
     open: bool,
+    depth_max: u32,
+    /// The clock's tick at the latest stamp.
+    tick: u32,
+    reader: Option<Reader<E, L>>,
     /// Which life may read; 0 before the first.
     incarnation: u64,
-    /// The latest life was cut off: it may not read, although no other has begun.
-    cut_off: bool,
-    in_flight: Option<InFlight>,
-    tally: Tally,
-    depth_max: usize,
+    enqueued: u64,
+    /// A reading of `taken`, at most as large as it.
+    taken_seen: u64,
+    rare: Option<Box<Rare<E>>>,
 }
 
-pub(crate) struct Queued<A: Actor> {
-    pub(crate) envelope: Box<dyn Envelope<A>>,
-    pub(crate) since: Instant,
+/// What few mailboxes need at a given time.
+struct Rare<E> {
+    control: VecDeque<Control>,
+    /// Senders that wait for room, oldest first. Each holds a future of its own, so their number is theirs.
+    waiting: BTreeMap<Ticket, (E, Waker)>,
+    /// Messages of waiting senders that the mailbox will not take; each is picked up by its sender.
+    returned: BTreeMap<Ticket, E>,
+    next_ticket: u64,
+    /// When some of the queued messages came, by their number.
+    stamps: VecDeque<(u64, Instant)>,
+    /// The latest stamp that was taken out.
+    passed: Option<Instant>,
+    failed: u64,
+    rejected: [u64; Rejected::ALL.len()],
+    dropped: [u64; Dropped::ALL.len()],
+    /// Of those dropped, how many had been taken out by the reader.
+    discarded: u64,
+    /// Of those dropped, how many had never been queued.
+    turned_away: u64,
 }
 
-#[derive(Clone, Copy)]
-pub(crate) struct InFlight {
-    pub(crate) message: &'static str,
-    pub(crate) queued: Instant,
+impl<E> Default for Rare<E> {
+    fn default() -> Self {
+        Rare {
+            control: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            returned: BTreeMap::new(),
+            next_ticket: 0,
+            stamps: VecDeque::new(),
+            passed: None,
+            failed: 0,
+            rejected: Default::default(),
+            dropped: Default::default(),
+            discarded: 0,
+            turned_away: 0,
+        }
+    }
+}
+
+/// Whether the actor has to be made ready, and who will run it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// No life reads.
+    Down,
+    /// The queue is empty and nobody runs the life: the next message makes it ready.
+    Idle,
+    /// The life is ready, or running: whoever has the entry, or runs, looks again before it leaves.
+    Ready,
+    /// A handler pends: it is woken, or a word of the control lane makes it ready, but no message.
+    Pending,
+}
+
+struct Reader<E, L> {
+    /// Of the life; alive for as long as it stands here.
+    desk: NonNull<Desk<E>>,
+    life: L,
+}
+
+// SAFETY: the desk is only used as `Desk` says, and `E: Send` moves with the lock.
+unsafe impl<E: Send, L: Send> Send for Reader<E, L> {}
+
+/// Where one life has its batch.
+///
+/// One thread at a time runs the life. It changes the batch inside sections:
+/// it writes `touching`, and behind the light side of the fence looks at
+/// `attention`; if that is not zero it leaves the section and asks under the
+/// lock. Whoever cuts the life off holds the lock, has written `attention` and
+/// passed the heavy side of the fence; then either the runner sees `attention`,
+/// or the other sees `touching` and waits for the end of the section.
+pub(crate) struct Desk<E> {
+    attention: AtomicU8,
+    touching: AtomicBool,
+    batch: UnsafeCell<Batch<E>>,
+}
+
+struct Batch<E> {
+    messages: VecDeque<E>,
+    /// The number of the next message that has a stamp.
+    stamped: u64,
+}
+
+// SAFETY: `batch` is reached by the runner in its sections and by others under the lock after
+// they have excluded them, so by one at a time; the rest is atomic.
+unsafe impl<E: Send> Sync for Desk<E> {}
+// SAFETY: it owns what is in the batch.
+unsafe impl<E: Send> Send for Desk<E> {}
+
+/// The control lane has a word.
+const CONTROL: u8 = 1;
+/// The life is to end at its next step.
+const KILL: u8 = 2;
+/// Senders wait for room.
+const WAITERS: u8 = 4;
+/// Every step is under the lock: senders may remove what is queued.
+const STEPWISE: u8 = 8;
+
+impl<E> Desk<E> {
+    pub(crate) fn new() -> Self {
+        Desk {
+            attention: AtomicU8::new(0),
+            touching: AtomicBool::new(false),
+            batch: UnsafeCell::new(Batch {
+                messages: VecDeque::new(),
+                stamped: u64::MAX,
+            }),
+        }
+    }
+
+    /// A section of the runner; `None` if it has to ask under the lock.
+    ///
+    /// # Safety
+    /// Only the one who runs the life calls this, and not under the lock.
+    #[inline(always)]
+    unsafe fn section<R>(&self, step: impl FnOnce(&mut Batch<E>) -> R) -> Option<R> {
+        self.touching.store(true, Ordering::Relaxed);
+        fence::light();
+        if self.attention.load(Ordering::Acquire) != 0 {
+            self.touching.store(false, Ordering::Release);
+            return None;
+        }
+        // SAFETY: the caller is the only runner, and whoever else wants the batch waits for the
+        // end of this section, since `attention` was not set when it began.
+        let result = self.batch.with_mut(|batch| step(unsafe { &mut *batch }));
+        self.touching.store(false, Ordering::Release);
+        Some(result)
+    }
+
+    /// Returns whether the life has been told to end at once.
+    pub(crate) fn is_killed(&self) -> bool {
+        self.attention.load(Ordering::Acquire) & KILL != 0
+    }
+
+    /// Asks the runner to look under the lock before its next step.
+    fn call(&self, why: u8) {
+        self.attention.fetch_or(why, Ordering::SeqCst);
+    }
 }
 
 /// What a supervisor, or the actor's own background work, says to a running life.
@@ -81,11 +259,18 @@ pub(crate) enum Control {
 pub(crate) struct Ticket(u64);
 
 /// What became of a message that was offered.
-pub(crate) enum Admission<A: Actor> {
-    Accepted,
-    Waiting(Ticket),
-    Full(Box<dyn Envelope<A>>),
-    Closed(Box<dyn Envelope<A>>),
+pub(crate) enum Admission<E> {
+    /// It is queued; if `ready`, whoever offered it makes the actor ready.
+    Accepted { ready: bool },
+    /// It is queued in place of this one, which is lost.
+    Replaced(E),
+    /// It stands in line; `ready` as above, for an earlier one that was let in.
+    Waiting { ticket: Ticket },
+    /// There is no room: back to the sender.
+    Full(E),
+    /// There is no room and it is lost.
+    Lost(E),
+    Closed(E),
 }
 
 /// What to do with a message that finds no room.
@@ -94,8 +279,10 @@ pub(crate) enum WhenFull<'a> {
     Refuse,
     /// Count it as lost; the caller makes a dead letter of it.
     Drop,
-    /// Stand in line, and be woken.
+    /// Stand in line, and be woken; or what the mailbox does instead.
     Wait(&'a Waker),
+    /// The same for a question: it is never lost, but handed back.
+    WaitOrRefuse(&'a Waker),
     /// The same for a publisher, to whom a closed mailbox is a loss.
     WaitOrDrop(&'a Waker),
 }
@@ -112,13 +299,43 @@ pub(crate) enum GivenUp {
 }
 
 /// What a life finds when it looks into its mailbox.
-pub(crate) enum Next<A: Actor> {
-    Message(Queued<A>),
+pub(crate) enum Next<E> {
+    /// A message; with a stamp, when it was queued.
+    Message(E, Option<Instant>),
     Control(Control),
+    /// Nothing is left: the run is over, the life is not.
+    Idle,
     /// Only while draining: nothing is left.
     Empty,
+    /// The life is to end.
+    Killed,
     /// Another life reads this mailbox now.
     Superseded,
+}
+
+/// What follows when a handler pends, or the budget of a run is used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// The run is over.
+    Gone,
+    /// The run is over and the actor is to be run again.
+    Again,
+    Killed,
+    Superseded,
+}
+
+/// What was left of a life that was cut off.
+pub(crate) enum CutOff<L> {
+    /// It had been before.
+    Nothing,
+    /// Somebody runs it, and drops it when that ends.
+    Running { in_flight: bool },
+    /// Nobody runs it: whoever cut it off drops it. An entry of it may be on its way still.
+    Resting {
+        life: L,
+        in_flight: bool,
+        has_entry: bool,
+    },
 }
 
 /// A mailbox as seen from outside, at one moment.
@@ -127,321 +344,815 @@ pub(crate) struct Reading {
     pub(crate) depth: usize,
     pub(crate) depth_max: usize,
     pub(crate) waiting: usize,
-    pub(crate) in_flight: Option<&'static str>,
+    /// Taken out and not counted as ended: 1 while a handler is at work. A reader that is at
+    /// full speed can seem to have more, as the counts are not read at the same instant.
+    pub(crate) in_flight: u64,
+    pub(crate) is_running: bool,
     pub(crate) oldest_age: Duration,
     pub(crate) incarnation: u64,
+    pub(crate) done: u64,
     pub(crate) tally: Tally,
 }
 
-impl<A: Actor> Mailbox<A> {
+/// Wakers to be called behind the lock: waking is other people's code.
+#[derive(Default)]
+struct Woken(Vec<Waker>);
+
+impl Woken {
+    fn wake(self) {
+        self.0.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl<E, L: Copy> Mailbox<E, L> {
     /// A closed mailbox; [`begin_life`](Self::begin_life) opens it.
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize, overflow: Overflow, every: u32) -> Self {
         Mailbox {
-            capacity,
-            state: Mutex::new(State {
+            capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
+            overflow,
+            every: every.max(1).next_power_of_two(),
+            inner: Lock::new(Inner {
                 queue: VecDeque::new(),
-                control: VecDeque::new(),
-                waiting: BTreeMap::new(),
-                returned: BTreeMap::new(),
-                next_ticket: 0,
-                receiver: None,
+                state: State::Down,
+                running: false,
+                woken: false,
                 open: false,
-                incarnation: 0,
-                cut_off: false,
-                in_flight: None,
-                tally: Tally::default(),
                 depth_max: 0,
+                tick: 0,
+                reader: None,
+                incarnation: 0,
+                enqueued: 0,
+                taken_seen: 0,
+                rare: None,
             }),
+            taken: AtomicU64::new(0),
+            done: AtomicU64::new(0),
         }
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.capacity
+        self.capacity as usize
     }
 
     // ===== senders =====
 
-    pub(crate) fn offer(
-        &self,
-        envelope: Box<dyn Envelope<A>>,
-        when_full: WhenFull<'_>,
-    ) -> Admission<A> {
-        let now = Instant::now();
+    /// Offers a message.
+    #[inline]
+    pub(crate) fn offer(&self, message: E, when_full: WhenFull<'_>) -> Admission<E> {
+        let tick = clock::tick();
+        let mut message = Some(message);
+        let ready = self.inner.with(|inner| {
+            if !inner.open || inner.someone_waits() || !self.has_room(inner) {
+                return None;
+            }
+            // Taken here and not above, so that nothing is moved twice.
+            if let Some(message) = message.take() {
+                self.push(inner, message, tick);
+            }
+            let ready = inner.state == State::Idle;
+            if ready {
+                inner.state = State::Ready;
+            }
+            Some(ready)
+        });
+        match (ready, message) {
+            (Some(ready), _) => Admission::Accepted { ready },
+            (None, Some(message)) => self.offer_slowly(message, when_full),
+            (None, None) => unreachable!("a message is taken only where it is accepted"),
+        }
+    }
+
+    #[cold]
+    fn offer_slowly(&self, message: E, when_full: WhenFull<'_>) -> Admission<E> {
         // Cloning a waker is its executor's code: not under the lock.
         let waker = match when_full {
-            WhenFull::Wait(waker) | WhenFull::WaitOrDrop(waker) => Some(waker.clone()),
-            WhenFull::Refuse | WhenFull::Drop => None,
+            WhenFull::Wait(waker) | WhenFull::WaitOrRefuse(waker) | WhenFull::WaitOrDrop(waker)
+                if self.overflow == Overflow::Wait =>
+            {
+                Some(waker.clone())
+            }
+            _ => None,
         };
-        let is_loss = matches!(when_full, WhenFull::Drop | WhenFull::WaitOrDrop(_));
-        let mut state = self.state.lock();
-        state.tally.sent += 1;
-        if !state.open {
-            if is_loss {
-                state.tally.dropped[Dropped::Stopped as usize] += 1;
-            } else {
-                state.tally.rejected[Rejected::Stopped as usize] += 1;
+        let mut woken = Woken::default();
+        let admission = self.inner.with(|inner| {
+            if !inner.open {
+                let is_loss = matches!(when_full, WhenFull::Drop | WhenFull::WaitOrDrop(_));
+                inner.turn_away(is_loss, Dropped::Stopped, Rejected::Stopped);
+                return Admission::Closed(message);
             }
-            return Admission::Closed(envelope);
-        }
-        // A place that becomes free goes to whoever waits longest at once, so where there is room
-        // nobody waits, and nobody is overtaken.
-        if state.queue.len() < self.capacity {
-            debug_assert!(state.waiting.is_empty(), "there is room and a sender waits");
-            state.push(envelope, now);
-            let receiver = state.receiver.take();
-            drop(state);
-            if let Some(waker) = receiver {
-                waker.wake();
-            }
-            return Admission::Accepted;
-        }
-        if let Some(waker) = waker {
-            let ticket = Ticket(state.next_ticket);
-            state.next_ticket += 1;
-            state.waiting.insert(ticket, (envelope, waker));
-            return Admission::Waiting(ticket);
-        }
-        if is_loss {
-            state.tally.dropped[Dropped::Full as usize] += 1;
-        } else {
-            state.tally.rejected[Rejected::Full as usize] += 1;
-        }
-        Admission::Full(envelope)
-    }
-
-    /// Asks again for a sender that waits.
-    pub(crate) fn poll_ticket(&self, ticket: Ticket, waker: &Waker) -> Admission<A> {
-        let mut waker = waker.clone();
-        let mut state = self.state.lock();
-        if let Some((_, registered)) = state.waiting.get_mut(&ticket) {
-            std::mem::swap(registered, &mut waker);
-            // The earlier one is dropped behind the lock: it is its executor's code.
-            drop(state);
-            return Admission::Waiting(ticket);
-        }
-        match state.returned.remove(&ticket) {
-            Some(envelope) => Admission::Closed(envelope),
-            None => Admission::Accepted,
-        }
-    }
-
-    /// Leaves the line; `None` if the message had been accepted before.
-    pub(crate) fn give_up(&self, ticket: Ticket, why: GivenUp) -> Option<Box<dyn Envelope<A>>> {
-        let mut state = self.state.lock();
-        if let Some((envelope, _waker)) = state.waiting.remove(&ticket) {
-            match why {
-                GivenUp::TimedOut => state.tally.rejected[Rejected::TimedOut as usize] += 1,
-                GivenUp::Cancelled => state.tally.rejected[Rejected::Cancelled as usize] += 1,
-                GivenUp::Lost => state.tally.dropped[Dropped::Full as usize] += 1,
-            }
-            drop(state);
-            return Some(envelope);
-        }
-        // Already counted when it was returned.
-        state.returned.remove(&ticket)
-    }
-
-    pub(crate) fn control(&self, incarnation: u64, control: Control) {
-        let mut state = self.state.lock();
-        if !state.reads(incarnation) {
-            return;
-        }
-        state.control.push_back(control);
-        let receiver = state.receiver.take();
-        drop(state);
-        if let Some(waker) = receiver {
-            waker.wake();
-        }
-    }
-
-    // ===== the life that reads =====
-
-    /// Opens the mailbox for a new life and returns its number.
-    ///
-    /// Control words for the life before it are forgotten. What an earlier life
-    /// still had in its hands (it was cut off) counts as failed.
-    pub(crate) fn begin_life(&self) -> u64 {
-        let mut state = self.state.lock();
-        state.incarnation += 1;
-        state.cut_off = false;
-        state.open = true;
-        state.control.clear();
-        if state.in_flight.take().is_some() {
-            state.tally.failed += 1;
-        }
-        state.incarnation
-    }
-
-    /// Waits for the next control word or message; `draining` returns [`Next::Empty`] rather than wait.
-    ///
-    /// A message that is returned is in flight until [`finish`](Self::finish).
-    ///
-    /// # Cancel safety
-    ///
-    /// A message is taken only when the future completes.
-    pub(crate) async fn next(&self, incarnation: u64, draining: bool) -> Next<A> {
-        poll_fn(|cx| {
-            let mut state = self.state.lock();
-            if !state.reads(incarnation) {
-                return Poll::Ready(Next::Superseded);
-            }
-            if let Some(control) = state.control.pop_front() {
-                return Poll::Ready(Next::Control(control));
-            }
-            let mut discarded = Vec::new();
-            let mut woken = Vec::new();
-            let next = loop {
-                let Some(queued) = state.queue.pop_front() else {
-                    break None;
-                };
-                state.tally.dequeued += 1;
-                if let Some(waker) = state.admit_oldest_waiting() {
-                    woken.push(waker);
+            self.admit(inner, &mut woken);
+            if self.has_room(inner) {
+                self.push(inner, message, clock::tick());
+                let ready = inner.state == State::Idle;
+                if ready {
+                    inner.state = State::Ready;
                 }
-                match queued.envelope.check_tie(incarnation) {
-                    Ok(()) => {
-                        state.in_flight = Some(InFlight {
-                            message: queued.envelope.message_type(),
-                            queued: queued.since,
-                        });
-                        break Some(queued);
-                    }
-                    Err(why) => {
-                        state.tally.dropped[why as usize] += 1;
-                        discarded.push(queued);
-                    }
+                return Admission::Accepted { ready };
+            }
+            if self.overflow == Overflow::DropOldest
+                && let Some(oldest) = inner.queue.pop_front()
+            {
+                // Every step of the reader is under this lock, so the counts are ours.
+                self.remove_front(inner, 1);
+                inner.rare().dropped[Dropped::Full as usize] += 1;
+                self.push(inner, message, clock::tick());
+                return Admission::Replaced(oldest);
+            }
+            if let Some(waker) = waker {
+                let rare = inner.rare();
+                let ticket = Ticket(rare.next_ticket);
+                rare.next_ticket += 1;
+                rare.waiting.insert(ticket, (message, waker));
+                if let Some(reader) = &inner.reader {
+                    // SAFETY: the desk lives while it stands here.
+                    unsafe { reader.desk.as_ref() }.call(WAITERS);
                 }
+                return Admission::Waiting { ticket };
+            }
+            let is_loss = match when_full {
+                WhenFull::Refuse | WhenFull::WaitOrRefuse(_) => false,
+                WhenFull::Drop | WhenFull::WaitOrDrop(_) => true,
+                WhenFull::Wait(_) => self.overflow == Overflow::DropNewest,
             };
-            if next.is_none() && !draining {
-                state.receiver = Some(cx.waker().clone());
+            inner.turn_away(is_loss, Dropped::Full, Rejected::Full);
+            if is_loss {
+                Admission::Lost(message)
+            } else {
+                Admission::Full(message)
             }
-            drop(state);
-            // Dropping a message and waking a task may run other people's code: not under the lock.
-            // Nor may a message that panics when it is dropped end this life without a word.
-            for queued in discarded {
-                let _ = guarded(|| drop(queued));
-            }
-            woken.into_iter().for_each(Waker::wake);
-            match next {
-                Some(queued) => Poll::Ready(Next::Message(queued)),
-                None if draining => Poll::Ready(Next::Empty),
-                None => Poll::Pending,
-            }
-        })
-        .await
+        });
+        woken.wake();
+        admission
     }
 
-    /// Counts the message in flight as handled or failed; `false` if this life was cut off meanwhile.
-    pub(crate) fn finish(&self, incarnation: u64, handled: bool) -> bool {
-        let mut state = self.state.lock();
-        if !state.reads(incarnation) || state.in_flight.take().is_none() {
-            return false;
-        }
-        if handled {
-            state.tally.handled += 1;
-        } else {
-            state.tally.failed += 1;
+    /// Whether one more fits; keeps the deepest level.
+    #[inline(always)]
+    fn has_room(&self, inner: &mut Inner<E, L>) -> bool {
+        let mut level = inner.enqueued + 1 - inner.taken_seen;
+        if level > u64::from(inner.depth_max) {
+            // Only now is the reader's own count looked at, which may cost a transfer between cores.
+            inner.taken_seen = self.taken.load(Ordering::Acquire);
+            level = inner.enqueued + 1 - inner.taken_seen;
+            if level > u64::from(self.capacity) {
+                return false;
+            }
+            inner.depth_max = inner.depth_max.max(level as u32);
         }
         true
     }
 
-    /// Returns whether this life has not been cut off or followed by another.
-    pub(crate) fn is_read_by(&self, incarnation: u64) -> bool {
-        self.state.lock().reads(incarnation)
+    #[inline(always)]
+    fn push(&self, inner: &mut Inner<E, L>, message: E, tick: u32) {
+        let number = inner.enqueued;
+        if number & u64::from(self.every - 1) == 0 || tick != inner.tick {
+            inner.tick = tick;
+            inner.stamp(number);
+        }
+        inner.queue.push_back(message);
+        inner.enqueued = number + 1;
     }
 
-    /// Takes the mailbox away from a life that does not end; returns the message it was stuck in.
-    pub(crate) fn cut_off(&self, incarnation: u64) -> Option<&'static str> {
-        let mut state = self.state.lock();
-        if !state.reads(incarnation) {
-            return None;
+    /// Lets those in who wait, while there is room.
+    fn admit(&self, inner: &mut Inner<E, L>, woken: &mut Woken) {
+        while inner.someone_waits() && self.has_room(inner) {
+            let Some((_, (message, waker))) = inner.rare().waiting.pop_first() else {
+                return;
+            };
+            self.push(inner, message, clock::tick());
+            woken.0.push(waker);
         }
-        state.cut_off = true;
-        let stuck = state.in_flight.take();
-        if stuck.is_some() {
-            state.tally.failed += 1;
+        if !inner.someone_waits()
+            && let Some(reader) = &inner.reader
+        {
+            // SAFETY: the desk lives while it stands here.
+            let desk = unsafe { reader.desk.as_ref() };
+            if desk.attention.load(Ordering::Relaxed) & WAITERS != 0 {
+                desk.attention.fetch_and(!WAITERS, Ordering::SeqCst);
+            }
         }
-        stuck.map(|message| message.message)
+    }
+
+    /// Takes note that the `n` messages at the front are gone.
+    fn remove_front(&self, inner: &mut Inner<E, L>, n: u64) {
+        let taken = self.taken.load(Ordering::Relaxed) + n;
+        self.taken.store(taken, Ordering::Release);
+        self.done.fetch_add(n, Ordering::Release);
+        inner.rare().discarded += n;
+        inner.pass_stamps(taken);
+    }
+
+    /// Asks again for a sender that waits.
+    pub(crate) fn poll_ticket(&self, ticket: Ticket, waker: &Waker) -> Admission<E> {
+        let mut waker = waker.clone();
+        self.inner.with(|inner| {
+            let rare = inner.rare();
+            if let Some((_, registered)) = rare.waiting.get_mut(&ticket) {
+                // The earlier one is dropped behind the lock: it is its executor's code.
+                std::mem::swap(registered, &mut waker);
+                return Admission::Waiting { ticket };
+            }
+            match rare.returned.remove(&ticket) {
+                Some(message) => Admission::Closed(message),
+                None => Admission::Accepted { ready: false },
+            }
+        })
+    }
+
+    /// Leaves the line; `None` if the message had been accepted before.
+    pub(crate) fn give_up(&self, ticket: Ticket, why: GivenUp) -> Option<E> {
+        let (message, _waker) = self.inner.with(|inner| {
+            let rare = inner.rare();
+            let Some((message, waker)) = rare.waiting.remove(&ticket) else {
+                // Already counted when it was returned.
+                return (rare.returned.remove(&ticket), None);
+            };
+            match why {
+                GivenUp::TimedOut => rare.rejected[Rejected::TimedOut as usize] += 1,
+                GivenUp::Cancelled => rare.rejected[Rejected::Cancelled as usize] += 1,
+                GivenUp::Lost => {
+                    rare.dropped[Dropped::Full as usize] += 1;
+                    rare.turned_away += 1;
+                }
+            }
+            (Some(message), Some(waker))
+        });
+        message
+    }
+
+    /// Puts a word into the control lane; returns whether the actor is to be made ready.
+    #[must_use]
+    pub(crate) fn control(&self, incarnation: u64, control: Control) -> bool {
+        self.inner.with(|inner| {
+            if !inner.is_read_by(incarnation) {
+                return false;
+            }
+            inner.rare().control.push_back(control);
+            inner.call_reader(CONTROL);
+            // A handler that pends is let finish first.
+            let ready = inner.state == State::Idle;
+            if ready {
+                inner.state = State::Ready;
+            }
+            ready
+        })
+    }
+
+    /// Orders a life to end at its next step; returns whether the actor is to be made ready for it.
+    #[must_use]
+    pub(crate) fn kill(&self, incarnation: u64) -> bool {
+        let ready = self.inner.with(|inner| {
+            if !inner.is_read_by(incarnation) {
+                return false;
+            }
+            inner.call_reader(KILL);
+            let ready = matches!(inner.state, State::Idle | State::Pending);
+            if ready {
+                inner.state = State::Ready;
+            }
+            ready
+        });
+        // From here on no step of the runner begins without seeing it.
+        fence::heavy();
+        ready
+    }
+
+    /// Wakes a handler that pends; returns whether the actor is to be made ready.
+    ///
+    /// A wake that was meant for an earlier life makes this one look in vain.
+    #[must_use]
+    pub(crate) fn wake(&self) -> bool {
+        self.inner.with(|inner| {
+            inner.woken = true;
+            let ready = inner.state == State::Pending;
+            if ready {
+                inner.state = State::Ready;
+            }
+            ready
+        })
+    }
+
+    // ===== the life that reads =====
+
+    /// Returns the number of the next life.
+    pub(crate) fn next_incarnation(&self) -> u64 {
+        self.inner.with(|inner| inner.incarnation + 1)
+    }
+
+    /// Opens the mailbox for a new life; returns whether it is to be made ready.
+    ///
+    /// It is not where an entry of a life that was cut off is still on its way: the new life takes
+    /// it over. Control words for the life before it are forgotten.
+    ///
+    /// # Safety
+    /// The desk lives until [`leave`](Self::leave) or [`cut_off`](Self::cut_off) has taken it back.
+    #[must_use]
+    pub(crate) unsafe fn begin_life(&self, desk: NonNull<Desk<E>>, life: L) -> bool {
+        self.inner.with(|inner| {
+            debug_assert!(inner.reader.is_none(), "two lives at a time");
+            inner.incarnation += 1;
+            inner.open = true;
+            inner.woken = false;
+            inner.reader = Some(Reader { desk, life });
+            if self.overflow == Overflow::DropOldest {
+                inner.call_reader(STEPWISE);
+            }
+            if let Some(rare) = &mut inner.rare {
+                rare.control.clear();
+                if !rare.waiting.is_empty() {
+                    inner.call_reader(WAITERS);
+                }
+            }
+            // An entry of the life before may be on its way still; one is enough.
+            let ready = inner.state != State::Ready;
+            inner.state = State::Ready;
+            ready
+        })
+    }
+
+    /// Begins a run; `None` if there is nothing to run: the life that was made ready is gone.
+    ///
+    /// With `only`, the run is of that life and of no other.
+    #[inline]
+    pub(crate) fn enter(&self, only: Option<u64>) -> Option<L> {
+        self.inner.with(|inner| {
+            if only.is_some_and(|only| !inner.is_read_by(only)) {
+                return None;
+            }
+            let Some(reader) = &inner.reader else {
+                inner.state = State::Down;
+                return None;
+            };
+            debug_assert!(!inner.running, "a life is run by two");
+            inner.running = true;
+            inner.woken = false;
+            inner.state = State::Ready;
+            Some(reader.life)
+        })
+    }
+
+    /// Takes the next message or word of the control lane.
+    ///
+    /// A message that is returned is in flight until [`finish`](Self::finish),
+    /// [`fail`](Self::fail) or [`discard`](Self::discard).
+    ///
+    /// # Safety
+    /// Only the one who runs the life that owns the desk calls this.
+    #[inline]
+    pub(crate) unsafe fn next(&self, desk: &Desk<E>, draining: bool) -> Next<E> {
+        // SAFETY: as the caller promises.
+        let step = unsafe {
+            desk.section(|batch| {
+                let message = batch.messages.pop_front()?;
+                let number = self.taken.load(Ordering::Relaxed);
+                self.taken.store(number + 1, Ordering::Release);
+                Some((message, number == batch.stamped))
+            })
+        };
+        match step {
+            Some(Some((message, false))) => Next::Message(message, None),
+            Some(Some((message, true))) => {
+                // SAFETY: as the caller promises.
+                let since = unsafe { self.take_stamp(desk) };
+                Next::Message(message, since)
+            }
+            // SAFETY: as the caller promises.
+            _ => unsafe { self.next_slowly(desk, draining) },
+        }
+    }
+
+    #[cold]
+    unsafe fn take_stamp(&self, desk: &Desk<E>) -> Option<Instant> {
+        self.inner.with(|inner| {
+            if !inner.has_desk(desk) {
+                return None;
+            }
+            let taken = self.taken.load(Ordering::Relaxed);
+            let since = inner.pass_stamps(taken);
+            let stamped = inner.next_stamp();
+            // SAFETY: this is the runner, and the lock keeps all others from the batch.
+            desk.batch
+                .with_mut(|batch| unsafe { (*batch).stamped = stamped });
+            since
+        })
+    }
+
+    /// The same under the lock: the batch is used up, or somebody called for attention.
+    #[inline(never)]
+    unsafe fn next_slowly(&self, desk: &Desk<E>, draining: bool) -> Next<E> {
+        let mut woken = Woken::default();
+        let next = self.inner.with(|inner| {
+            if !inner.has_desk(desk) {
+                return Next::Superseded;
+            }
+            let attention = desk.attention.load(Ordering::Acquire);
+            if attention & KILL != 0 {
+                return Next::Killed;
+            }
+            if attention & CONTROL != 0 {
+                let rare = inner.rare();
+                let word = rare.control.pop_front();
+                if rare.control.is_empty() {
+                    desk.attention.fetch_and(!CONTROL, Ordering::SeqCst);
+                }
+                if let Some(word) = word {
+                    return Next::Control(word);
+                }
+            }
+            // SAFETY: this is the runner, and the lock keeps all others from the batch.
+            let batch = desk.batch.with_mut(|batch| unsafe { &mut *batch });
+            if batch.messages.is_empty() {
+                if attention & STEPWISE == 0 {
+                    std::mem::swap(&mut batch.messages, &mut inner.queue);
+                    batch.stamped = inner.next_stamp();
+                } else if let Some(message) = inner.queue.pop_front() {
+                    // What is queued stays where senders can reach it.
+                    batch.messages.push_back(message);
+                    batch.stamped = inner.next_stamp();
+                }
+            }
+            let Some(message) = batch.messages.pop_front() else {
+                debug_assert!(!inner.someone_waits(), "the queue is empty and a sender waits");
+                if draining {
+                    return Next::Empty;
+                }
+                inner.state = State::Idle;
+                inner.running = false;
+                return Next::Idle;
+            };
+            let number = self.taken.load(Ordering::Relaxed);
+            self.taken.store(number + 1, Ordering::Release);
+            let since = if number == batch.stamped {
+                let since = inner.pass_stamps(number + 1);
+                batch.stamped = inner.next_stamp();
+                since
+            } else {
+                None
+            };
+            if attention & WAITERS != 0 {
+                self.admit(inner, &mut woken);
+            }
+            Next::Message(message, since)
+        });
+        woken.wake();
+        next
+    }
+
+    /// Counts the message in flight as handled; `false` if this life was cut off meanwhile.
+    ///
+    /// # Safety
+    /// As [`next`](Self::next).
+    #[inline]
+    pub(crate) unsafe fn finish(&self, desk: &Desk<E>) -> bool {
+        // SAFETY: as the caller promises.
+        let step = unsafe { desk.section(|_| self.count_done()) };
+        if step.is_some() {
+            return true;
+        }
+        self.inner.with(|inner| {
+            let is_read = inner.has_desk(desk);
+            if is_read {
+                self.count_done();
+            }
+            is_read
+        })
+    }
+
+    #[inline(always)]
+    fn count_done(&self) {
+        let done = self.done.load(Ordering::Relaxed);
+        self.done.store(done + 1, Ordering::Release);
+    }
+
+    /// Counts the message in flight as failed; `false` if there is none, as when this life was cut off meanwhile.
+    pub(crate) fn fail(&self, desk: &Desk<E>) -> bool {
+        self.inner
+            .with(|inner| inner.has_desk(desk) && self.fail_in_flight(inner))
+    }
+
+    fn fail_in_flight(&self, inner: &mut Inner<E, L>) -> bool {
+        let taken = self.taken.load(Ordering::Relaxed);
+        let is_there = taken != self.done.load(Ordering::Relaxed);
+        if is_there {
+            self.count_done();
+            inner.rare().failed += 1;
+        }
+        is_there
+    }
+
+    /// Counts the message in flight as lost before its handler began.
+    pub(crate) fn discard(&self, desk: &Desk<E>, why: Dropped) {
+        self.inner.with(|inner| {
+            if inner.has_desk(desk) {
+                self.count_done();
+                let rare = inner.rare();
+                rare.discarded += 1;
+                rare.dropped[why as usize] += 1;
+            }
+        });
+    }
+
+    /// Ends a run whose handler pends.
+    ///
+    /// With `woken_by_task` a waker of somebody else runs the life again, and a wake that came
+    /// meanwhile is its affair.
+    pub(crate) fn pend(&self, desk: &Desk<E>, woken_by_task: bool) -> Left {
+        let mut woken = Woken::default();
+        let left = self.inner.with(|inner| {
+            if !inner.has_desk(desk) {
+                return Left::Superseded;
+            }
+            if desk.is_killed() {
+                return Left::Killed;
+            }
+            // It may be long before the next step.
+            self.admit(inner, &mut woken);
+            inner.running = false;
+            if inner.woken && !woken_by_task {
+                return Left::Again;
+            }
+            inner.state = State::Pending;
+            Left::Gone
+        });
+        woken.wake();
+        left
+    }
+
+    /// Ends a run whose budget is used up: the actor stays ready.
+    pub(crate) fn pause(&self, desk: &Desk<E>) -> Left {
+        self.inner.with(|inner| {
+            if !inner.has_desk(desk) {
+                return Left::Superseded;
+            }
+            inner.running = false;
+            Left::Again
+        })
+    }
+
+    /// Ends a life: what is left of its batch goes back to the queue; `false` if it was cut off before.
+    pub(crate) fn leave(&self, desk: &Desk<E>) -> bool {
+        self.inner.with(|inner| {
+            if !inner.has_desk(desk) {
+                return false;
+            }
+            inner.take_back(desk);
+            inner.reader = None;
+            inner.running = false;
+            inner.state = State::Down;
+            true
+        })
+    }
+
+    /// Returns whether this life has not been cut off or followed by another.
+    pub(crate) fn is_read_by(&self, incarnation: u64) -> bool {
+        self.inner.with(|inner| inner.is_read_by(incarnation))
+    }
+
+    /// Takes the mailbox away from a life that does not end; what it had in hand counts as failed.
+    ///
+    /// `has_entries`: being ready is an entry in some queue, not a task of that life.
+    pub(crate) fn cut_off(&self, incarnation: u64, has_entries: bool) -> CutOff<L> {
+        self.inner.with(|inner| {
+            if !inner.is_read_by(incarnation) {
+                return CutOff::Nothing;
+            }
+            let Some(Reader { desk, life }) = inner.reader.take() else {
+                return CutOff::Nothing;
+            };
+            // SAFETY: it stood in `reader` until this moment, and who frees it needs this lock first.
+            let desk = unsafe { desk.as_ref() };
+            desk.call(KILL);
+            fence::heavy();
+            let mut n = 0;
+            while desk.touching.load(Ordering::Acquire) {
+                relax(n);
+                n += 1;
+            }
+            inner.take_back(desk);
+            let in_flight = self.fail_in_flight(inner);
+            if inner.running {
+                inner.running = false;
+                inner.state = State::Down;
+                return CutOff::Running { in_flight };
+            }
+            // The entry of one that is ready is still on its way, and will find nobody, or the next life.
+            let has_entry = inner.state == State::Ready && has_entries;
+            if !has_entry {
+                inner.state = State::Down;
+            }
+            CutOff::Resting {
+                life,
+                in_flight,
+                has_entry,
+            }
+        })
     }
 
     // ===== the end of the role =====
 
     /// Refuses messages from now on; senders in line get theirs back.
     pub(crate) fn close(&self) {
-        let mut state = self.state.lock();
-        state.open = false;
-        let waiting = std::mem::take(&mut state.waiting);
-        state.tally.rejected[Rejected::Stopped as usize] += waiting.len() as u64;
-        let mut wakers = Vec::with_capacity(waiting.len());
-        for (ticket, (envelope, waker)) in waiting {
-            state.returned.insert(ticket, envelope);
-            wakers.push(waker);
-        }
-        drop(state);
-        wakers.into_iter().for_each(Waker::wake);
+        let mut woken = Woken::default();
+        self.inner.with(|inner| {
+            inner.open = false;
+            let Some(rare) = &mut inner.rare else { return };
+            rare.rejected[Rejected::Stopped as usize] += rare.waiting.len() as u64;
+            for (ticket, (message, waker)) in std::mem::take(&mut rare.waiting) {
+                rare.returned.insert(ticket, message);
+                woken.0.push(waker);
+            }
+            if let Some(reader) = &inner.reader {
+                // SAFETY: the desk lives while it stands here.
+                let desk = unsafe { reader.desk.as_ref() };
+                desk.attention.fetch_and(!WAITERS, Ordering::SeqCst);
+            }
+        });
+        woken.wake();
     }
 
-    /// Takes out all that is still queued, counted as lost.
-    pub(crate) fn clear(&self) -> VecDeque<Queued<A>> {
-        let mut state = self.state.lock();
-        let left = std::mem::take(&mut state.queue);
-        state.tally.dequeued += left.len() as u64;
-        state.tally.dropped[Dropped::Stopped as usize] += left.len() as u64;
-        left
+    /// Takes out all that is still queued, counted as lost; to be called when no life reads.
+    pub(crate) fn clear(&self) -> VecDeque<E> {
+        self.inner.with(|inner| {
+            debug_assert!(inner.reader.is_none(), "a life reads what is cleared");
+            let left = std::mem::take(&mut inner.queue);
+            if !left.is_empty() {
+                self.remove_front(inner, left.len() as u64);
+                inner.rare().dropped[Dropped::Stopped as usize] += left.len() as u64;
+            }
+            left
+        })
     }
 
-    /// Hands over the counts and begins anew at 0.
+    /// Hands over the counts and begins anew at 0; to be called when nothing is queued and no life reads.
     pub(crate) fn take_tally(&self) -> Tally {
-        std::mem::take(&mut self.state.lock().tally)
+        self.inner.with(|inner| {
+            if inner.reader.is_some() {
+                return Tally::default();
+            }
+            let tally = self.tally(inner);
+            inner.enqueued = 0;
+            inner.taken_seen = 0;
+            self.taken.store(0, Ordering::Relaxed);
+            self.done.store(0, Ordering::Relaxed);
+            if let Some(rare) = &mut inner.rare {
+                rare.stamps.clear();
+                rare.passed = None;
+                rare.failed = 0;
+                rare.rejected = Default::default();
+                rare.dropped = Default::default();
+                rare.discarded = 0;
+                rare.turned_away = 0;
+            }
+            tally
+        })
     }
 
     // ===== observers =====
 
+    fn tally(&self, inner: &Inner<E, L>) -> Tally {
+        let done = self.done.load(Ordering::Acquire);
+        let mut tally = Tally {
+            sent: inner.enqueued,
+            enqueued: inner.enqueued,
+            dequeued: self.taken.load(Ordering::Acquire),
+            handled: done,
+            ..Tally::default()
+        };
+        if let Some(rare) = &inner.rare {
+            tally.sent += rare.turned_away + rare.waiting.len() as u64;
+            tally.sent += rare.rejected.iter().sum::<u64>();
+            tally.handled -= rare.failed + rare.discarded;
+            tally.failed = rare.failed;
+            tally.rejected = rare.rejected;
+            tally.dropped = rare.dropped;
+        }
+        tally
+    }
+
     /// Reads the mailbox as it is now; `scrape` lets the deepest level begin anew.
     pub(crate) fn reading(&self, scrape: bool) -> Reading {
         let now = Instant::now();
-        let mut state = self.state.lock();
-        let depth_max = state.depth_max;
-        if scrape {
-            state.depth_max = state.queue.len();
-        }
-        let oldest = match (state.in_flight, state.queue.front()) {
-            (Some(message), _) => Some(message.queued),
-            (None, Some(queued)) => Some(queued.since),
-            (None, None) => None,
-        };
-        Reading {
-            depth: state.queue.len(),
-            depth_max,
-            waiting: state.waiting.len(),
-            in_flight: state.in_flight.map(|m| m.message),
-            oldest_age: oldest.map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
-            incarnation: state.incarnation,
-            tally: state.tally,
-        }
+        self.inner.with(|inner| {
+            let tally = self.tally(inner);
+            // The reader goes on meanwhile, but what it ends was taken before.
+            let in_flight = tally.dequeued - (tally.handled + tally.failed + inner.discarded());
+            let depth = inner.enqueued - tally.dequeued;
+            let depth_max = inner.depth_max as usize;
+            if scrape {
+                inner.depth_max = depth as u32;
+            }
+            let head = tally.dequeued - in_flight;
+            let rare = inner.rare.as_deref();
+            let since = rare.and_then(|rare| match rare.stamps.front() {
+                Some((number, since)) if *number <= head => Some(*since),
+                _ => rare.passed,
+            });
+            let is_empty = depth == 0 && in_flight == 0;
+            Reading {
+                depth: depth as usize,
+                depth_max,
+                waiting: rare.map_or(0, |rare| rare.waiting.len()),
+                in_flight,
+                is_running: inner.running,
+                oldest_age: since.filter(|_| !is_empty).map_or(Duration::ZERO, |since| {
+                    now.saturating_duration_since(since)
+                }),
+                incarnation: inner.incarnation,
+                done: tally.handled + tally.failed + inner.discarded(),
+                tally,
+            }
+        })
     }
 
     /// Returns the number of queued messages.
     pub(crate) fn depth(&self) -> usize {
-        self.state.lock().queue.len()
+        self.inner
+            .with(|inner| (inner.enqueued - self.taken.load(Ordering::Acquire)) as usize)
     }
 }
 
-impl<A: Actor> State<A> {
-    fn reads(&self, incarnation: u64) -> bool {
-        self.incarnation == incarnation && !self.cut_off
+impl<E, L> Inner<E, L> {
+    fn rare(&mut self) -> &mut Rare<E> {
+        self.rare.get_or_insert_default()
     }
 
-    fn push(&mut self, envelope: Box<dyn Envelope<A>>, since: Instant) {
-        self.queue.push_back(Queued { envelope, since });
-        self.tally.enqueued += 1;
-        self.depth_max = self.depth_max.max(self.queue.len());
+    #[inline(always)]
+    fn someone_waits(&self) -> bool {
+        self.rare
+            .as_ref()
+            .is_some_and(|rare| !rare.waiting.is_empty())
     }
 
-    /// Fills the place that became free with the message of whoever waits longest.
-    fn admit_oldest_waiting(&mut self) -> Option<Waker> {
-        let (_, (envelope, waker)) = self.waiting.pop_first()?;
-        self.push(envelope, Instant::now());
-        Some(waker)
+    fn discarded(&self) -> u64 {
+        self.rare.as_ref().map_or(0, |rare| rare.discarded)
+    }
+
+    fn is_read_by(&self, incarnation: u64) -> bool {
+        self.incarnation == incarnation && self.reader.is_some()
+    }
+
+    /// Whether it is this desk's life that reads. A desk lives as long as its life, so no other has its address.
+    #[inline]
+    fn has_desk(&self, desk: &Desk<E>) -> bool {
+        self.reader
+            .as_ref()
+            .is_some_and(|reader| std::ptr::eq(reader.desk.as_ptr(), desk))
+    }
+
+    fn call_reader(&self, why: u8) {
+        if let Some(reader) = &self.reader {
+            // SAFETY: the desk lives while it stands here.
+            unsafe { reader.desk.as_ref() }.call(why);
+        }
+    }
+
+    /// Puts what is left of a batch back to the front of the queue.
+    ///
+    /// The caller holds the lock and is the runner, or has excluded it.
+    fn take_back(&mut self, desk: &Desk<E>) {
+        // SAFETY: as said, nobody else is at the batch.
+        desk.batch.with_mut(|batch| unsafe {
+            while let Some(message) = (*batch).messages.pop_back() {
+                self.queue.push_front(message);
+            }
+        });
+    }
+
+    fn turn_away(&mut self, is_loss: bool, lost: Dropped, back: Rejected) {
+        let rare = self.rare();
+        if is_loss {
+            rare.dropped[lost as usize] += 1;
+            rare.turned_away += 1;
+        } else {
+            rare.rejected[back as usize] += 1;
+        }
+    }
+
+    #[cold]
+    fn stamp(&mut self, number: u64) {
+        let now = Instant::now();
+        self.rare().stamps.push_back((number, now));
+    }
+
+    /// Takes the stamps of all messages below `taken` out; returns the latest.
+    fn pass_stamps(&mut self, taken: u64) -> Option<Instant> {
+        let rare = self.rare.as_mut()?;
+        let mut latest = None;
+        while let Some((number, since)) = rare.stamps.front()
+            && *number < taken
+        {
+            latest = Some(*since);
+            rare.stamps.pop_front();
+        }
+        if latest.is_some() {
+            rare.passed = latest;
+        }
+        latest
+    }
+
+    fn next_stamp(&self) -> u64 {
+        self.rare
+            .as_ref()
+            .and_then(|rare| rare.stamps.front())
+            .map_or(u64::MAX, |(number, _)| *number)
     }
 }

@@ -353,6 +353,7 @@ pub(crate) struct Group {
     pub(crate) name: String,
     pub(crate) wait: Histogram,
     pub(crate) handle: Histogram,
+    busy_nanos: AtomicU64,
     starts: AtomicU64,
     restarts: [AtomicU64; RestartReason::ALL.len()],
     /// The counts of mailboxes whose role has ended.
@@ -365,10 +366,18 @@ impl Group {
             name: name.to_owned(),
             wait: Histogram::new(),
             handle: Histogram::new(),
+            busy_nanos: AtomicU64::new(0),
             starts: AtomicU64::new(0),
             restarts: Default::default(),
             retired: Mutex::new(Tally::default()),
         }
+    }
+
+    /// Counts the time that a handler took, which stands for that of so many messages.
+    pub(crate) fn busy(&self, took: Duration, messages: u32) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        let nanos = nanos.saturating_mul(u64::from(messages));
+        self.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
     pub(crate) fn count_start(&self) {

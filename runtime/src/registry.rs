@@ -16,10 +16,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 
-use crate::entry::{Entry, Offered, Receive, Refused};
+use crate::entry::{Entry, Hurry, Offered, Receive, Refused, Way};
 use crate::envelope::Parcel;
 use crate::failure::ShortType;
-use crate::mailbox::{GivenUp, WhenFull};
+use crate::mailbox::WhenFull;
 use crate::role::Role;
 use crate::{Event, Path};
 
@@ -167,12 +167,12 @@ impl Registry {
         topic.counts.published.fetch_add(1, Ordering::Relaxed);
         let mut delivery = Delivery::default();
         for subscriber in topic.subscribers.load().iter() {
-            match subscriber.offer(Parcel::told(event.clone()), WhenFull::Drop) {
+            match subscriber.offer(Parcel::told(event.clone()), WhenFull::Drop, Hurry::No) {
                 Offered::Accepted | Offered::Waiting(_) => {
                     topic.counts.delivered.fetch_add(1, Ordering::Relaxed);
                     delivery.delivered += 1;
                 }
-                Offered::Full(parcel) => {
+                Offered::Full(parcel) | Offered::Lost(parcel) => {
                     topic.lost(&**subscriber, &parcel.message, false, &mut delivery)
                 }
                 Offered::Closed(parcel) => {
@@ -191,7 +191,7 @@ impl Registry {
         // dropped each mailbox has counted what it did not take.
         let mut entries: Vec<Option<Entry<'_, E>>> = Vec::with_capacity(subscribers.len());
         for subscriber in subscribers.iter() {
-            let mut entry = Entry::new(&**subscriber, Parcel::told(event.clone()), GivenUp::Lost);
+            let mut entry = Entry::new(&**subscriber, Parcel::told(event.clone()), Way::Publish);
             entry.limit(limit);
             entries.push(Some(entry));
         }
@@ -209,7 +209,9 @@ impl Registry {
                         topic.counts.delivered.fetch_add(1, Ordering::Relaxed);
                         delivery.delivered += 1;
                     }
-                    Poll::Ready(Err(Refused::TimedOut(parcel, _))) => {
+                    Poll::Ready(Err(
+                        Refused::TimedOut(parcel, _) | Refused::Full(parcel) | Refused::Lost(parcel),
+                    )) => {
                         topic.lost(&**subscriber, &parcel.message, false, &mut delivery);
                     }
                     Poll::Ready(Err(Refused::Stopped(parcel))) => {

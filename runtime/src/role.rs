@@ -8,6 +8,8 @@ use std::time::Duration;
 use greenroom_supervision::{ChildId, Exit, Restart};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::core::frames::Frames;
+use crate::shared::Shared;
 use crate::snapshot::{ActorState, Seen};
 use crate::{Failure, Path, StartChildError, StopChildError};
 
@@ -23,7 +25,7 @@ pub(crate) trait Role: Send + Sync + 'static {
     /// Ends this life at its next await.
     fn kill(&self, incarnation: u64);
     /// Takes the mailbox from a life that did not end: from here on it can do nothing more.
-    fn cut_off(&self, incarnation: u64);
+    fn cut_off(self: Arc<Self>, incarnation: u64);
     /// Ends the role: what is queued becomes dead letters, names and subscriptions are released.
     ///
     /// A role that has ended can be launched again.
@@ -71,19 +73,39 @@ pub(crate) enum Note {
 /// It only matters for code that blocks its thread, which nothing can end.
 pub(crate) const CUT_OFF_AFTER: Duration = Duration::from_millis(100);
 
-tokio::task_local! {
-    /// The actor whose code the current task runs.
-    static CURRENT: Path;
+thread_local! {
+    /// The actors whose code this thread runs, one on top of the other where one asked and the
+    /// other answers on the same stack.
+    static RUNNING: Frames<dyn Role> = const { Frames::new() };
 }
 
-/// Runs a future as code of the actor at `path`.
-pub(crate) fn as_actor<F: Future>(path: Path, future: F) -> impl Future<Output = F::Output> {
-    CURRENT.scope(path, future)
+/// Calls `run` as code of this actor.
+#[inline]
+pub(crate) fn as_actor<R>(role: &dyn Role, run: impl FnOnce() -> R) -> R {
+    RUNNING.with(|frames| frames.enter(role, run))
 }
 
 /// Returns the actor whose code calls this, if it is one's.
 pub(crate) fn current_actor() -> Option<Path> {
-    CURRENT.try_with(Path::clone).ok()
+    RUNNING.with(|frames| frames.innermost(|role| role.path().clone()))
+}
+
+/// How many runs may be inside one another on one stack.
+const INSIDE_DEPTH: usize = 8;
+
+/// Whether an idle actor of this system may be run on the stack of the calling code.
+pub(crate) fn may_run_inside(system: &Shared) -> bool {
+    if !system.is_worker_here() {
+        return false;
+    }
+    let mut depth = 0;
+    let is_deep = RUNNING.with(|frames| {
+        frames.find(|_| {
+            depth += 1;
+            (depth >= INSIDE_DEPTH).then_some(())
+        })
+    });
+    is_deep.is_none()
 }
 
 /// The place of one command before a supervisor; its commands are bounded by how many there are.

@@ -26,7 +26,7 @@ impl Shared {
                 tally.add(&reading.tally);
                 queued += reading.depth as u64;
                 waiting += reading.waiting as u64;
-                in_flight += u64::from(reading.in_flight.is_some());
+                in_flight += reading.in_flight;
             }
         });
         Ledger {

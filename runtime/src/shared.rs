@@ -11,19 +11,24 @@ use tokio::time::{Instant, Sleep};
 
 use crate::Path;
 use crate::dead_letter::DeadLetters;
+use crate::driver::Driver;
 use crate::metrics::Meters;
 use crate::registry::Registry;
 use crate::role::{Ended, Role};
 
 /// One system, as its actors see it.
 pub(crate) struct Shared {
+    pub(crate) driver: Driver,
     pub(crate) registry: Registry,
     pub(crate) meters: Meters,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) seed: u64,
+    /// One in so many messages is timed.
+    pub(crate) measure_every: u32,
+    /// Where supervisors run, and the timers of whoever is on no worker.
     pub(crate) handle: Handle,
-    /// The workers, if they are this system's own.
-    pub(crate) workers: Mutex<Option<Runtime>>,
+    /// That runtime, if it is this system's own.
+    pub(crate) office: Mutex<Option<Runtime>>,
     pub(crate) root: Mutex<Option<Arc<dyn Role>>>,
     pub(crate) root_path: Mutex<Option<Path>>,
     pub(crate) end: watch::Sender<Option<Ended>>,
@@ -32,16 +37,45 @@ pub(crate) struct Shared {
 impl Shared {
     /// Returns a timer of this system's clock, on whatever thread it is polled.
     pub(crate) fn sleep(&self, duration: Duration) -> Pin<Box<Sleep>> {
-        let _inside = self.handle.enter();
+        let handle = match &self.driver {
+            // On a worker its own runtime is entered already.
+            Driver::Pool(pool) if pool.here().is_some() => {
+                return Box::pin(tokio::time::sleep(duration));
+            }
+            _ => &self.handle,
+        };
+        let _inside = handle.enter();
         Box::pin(tokio::time::sleep(duration))
+    }
+
+    /// Returns where tasks of the calling code belong: on a worker to its own runtime.
+    pub(crate) fn handle_here(&self) -> Handle {
+        match &self.driver {
+            Driver::Pool(pool) => pool.handle(),
+            Driver::Tasks | Driver::Simulated(_) => self.handle.clone(),
+        }
+    }
+
+    /// Whether an idle actor may be run by the thread that calls.
+    pub(crate) fn is_worker_here(&self) -> bool {
+        match &self.driver {
+            Driver::Pool(pool) => pool.here().is_some(),
+            Driver::Simulated(simulation) => simulation.runs_inside(),
+            Driver::Tasks => false,
+        }
     }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        match &self.driver {
+            Driver::Pool(pool) => pool.end(),
+            Driver::Simulated(simulation) => simulation.end(),
+            Driver::Tasks => {}
+        }
         // A runtime may not be dropped where it would have to wait for its threads.
-        if let Some(workers) = self.workers.get_mut().take() {
-            workers.shutdown_background();
+        if let Some(office) = self.office.get_mut().take() {
+            office.shutdown_background();
         }
     }
 }

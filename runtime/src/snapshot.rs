@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::Path;
+use crate::failure::ShortType;
 use crate::mailbox::Reading;
 
 /// One actor or supervisor at one moment; see [`System::snapshot`](crate::System::snapshot).
@@ -93,6 +94,8 @@ pub(crate) struct Seen {
     pub(crate) incarnation: u64,
     pub(crate) restarts: u64,
     pub(crate) capacity: usize,
+    /// The type of the message in the handler.
+    pub(crate) handling: Option<&'static str>,
     pub(crate) mailbox: Option<Reading>,
     /// A supervisor whose children come and go.
     pub(crate) is_dynamic: bool,
@@ -105,9 +108,7 @@ impl From<Seen> for ActorInfo {
             capacity: seen.capacity,
             waiting_senders: m.waiting,
             oldest_age: m.oldest_age,
-            handling: m
-                .in_flight
-                .map(|name| crate::failure::ShortType(name).to_string()),
+            handling: seen.handling.map(|name| ShortType(name).to_string()),
             handled: m.tally.handled,
             failed: m.tally.failed,
             rejected: m.tally.rejected.iter().sum(),

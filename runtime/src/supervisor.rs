@@ -147,7 +147,7 @@ impl Role for SupervisorCell {
         self.stop(incarnation, false);
     }
 
-    fn cut_off(&self, _: u64) {}
+    fn cut_off(self: Arc<Self>, _: u64) {}
 
     fn retire(&self) {
         for (_, role, _) in self.children.iter().rev() {
@@ -175,6 +175,7 @@ impl Role for SupervisorCell {
             incarnation: self.incarnation.load(Ordering::Relaxed),
             restarts: self.restarts.load(Ordering::Relaxed),
             capacity: 0,
+            handling: None,
             mailbox: None,
             is_dynamic: self.strategy == Strategy::Dynamic,
         }
@@ -193,7 +194,7 @@ impl Drop for Life {
             if let Some(incarnation) = child.running {
                 is_cut_short = true;
                 child.role.kill(incarnation);
-                child.role.cut_off(incarnation);
+                Arc::clone(&child.role).cut_off(incarnation);
             }
         }
         if is_cut_short {
@@ -780,7 +781,7 @@ impl Dying {
     fn lose_patience(&mut self, now: Instant) -> bool {
         if self.killed {
             tracing::error!(actor = %self.role.path(), "Blocks its thread and is left behind.");
-            self.role.cut_off(self.incarnation);
+            Arc::clone(&self.role).cut_off(self.incarnation);
             return false;
         }
         tracing::warn!(actor = %self.role.path(), "Did not stop within its deadline, cutting it off.");

@@ -9,23 +9,30 @@ use std::time::Duration;
 
 use greenroom_supervision::{ChildId, Exit};
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cell::ActorCell;
+use crate::core::fence;
 use crate::dead_letter::{DeadLetter, DeadLetters};
+use crate::driver::{Driver, Simulation};
 use crate::error::{Escalated, FindError, NotReady, StartError};
 use crate::metrics::{Family, Ledger, Meters};
+use crate::pool::Pool;
 use crate::registry::{Delivery, Registry};
 use crate::role::{Boss, Ended, Note, RestartReason, Role};
 use crate::shared::Shared;
 use crate::snapshot::{ActorInfo, ActorState, Seen};
 use crate::supervisor::SupervisorCell;
 use crate::supervisor_ref::SupervisorRef;
+use crate::watch::watch;
 use crate::{Actor, ActorRef, Event, Path, Supervisor};
 
 /// How many dead letters a system keeps unless its builder says otherwise; older ones are still counted.
 pub const DEAD_LETTERS: usize = 1024;
+
+/// One in how many messages is timed, unless the builder says otherwise.
+const MEASURE_EVERY: u32 = 64;
 
 /// A running tree of actors.
 ///
@@ -46,8 +53,17 @@ pub struct System {
 pub struct Builder {
     seed: Option<u64>,
     dead_letters: usize,
+    measure_every: Option<u32>,
     workers: Option<usize>,
-    in_current_runtime: bool,
+    runs: Runs,
+}
+
+/// What runs the actors.
+#[derive(Clone, Copy, Debug)]
+enum Runs {
+    OnWorkers,
+    InCurrentRuntime,
+    Simulated(u64),
 }
 
 impl Builder {
@@ -63,17 +79,46 @@ impl Builder {
         self
     }
 
-    /// Sets the number of worker threads; by default as many as the machine has cores, at least 1.
+    /// Times one message in `n`, rounded up to a power of two; 64 by default.
+    ///
+    /// Counts are exact whatever it is. Beside the sample, each message is timed
+    /// that comes to a mailbox 10 ms or more after the one that was timed before, so
+    /// rare messages are all timed, and ages are true to 10 ms. With 1 every
+    /// message is timed and ages are exact, which costs some 50 to 100 ns a
+    /// message: tests in virtual time want it, as only real time ticks the 10 ms,
+    /// and a [simulated](Self::simulated) system does it by itself.
+    pub fn measure_every(mut self, n: u32) -> Self {
+        self.measure_every = Some(n.max(1));
+        self
+    }
+
+    /// Sets the number of workers; by default as many as the machine has cores, at least 1.
+    ///
+    /// A worker is a thread with an event loop of its own. An actor runs on the
+    /// worker where it is woken, so that a conversation stays on one core; what is
+    /// more than one worker can do is taken over by others that have nothing to do.
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers.max(1));
         self
     }
 
-    /// Runs the actors on the tokio runtime that this call to [`start`](Self::start) is made in, instead of on workers of their own.
+    /// Runs the actors as tasks of the tokio runtime that this call to [`start`](Self::start) is made in, instead of on workers of their own.
     ///
     /// For programs that have a runtime already, and for tests in virtual time.
     pub fn in_current_runtime(mut self) -> Self {
-        self.in_current_runtime = true;
+        self.runs = Runs::InCurrentRuntime;
+        self
+    }
+
+    /// Runs the actors one at a time on the thread of this call to [`start`](Self::start), in an order that `seed` decides.
+    ///
+    /// For tests: under a runtime whose clock is paused
+    /// (`#[tokio::test(start_paused = true)]`) the same seed makes the same run,
+    /// as long as nobody reads another clock, the network or other randomness.
+    /// It is to be called in a current-thread tokio runtime.
+    pub fn simulated(mut self, seed: u64) -> Self {
+        self.runs = Runs::Simulated(seed);
+        self.seed.get_or_insert(seed);
         self
     }
 
@@ -86,37 +131,57 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// After [`in_current_runtime`](Self::in_current_runtime), when it is not
-    /// called inside a tokio runtime.
+    /// After [`in_current_runtime`](Self::in_current_runtime) or
+    /// [`simulated`](Self::simulated), when it is not called inside a tokio runtime;
+    /// after the latter also when that has several threads.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future stops the tree.
     pub async fn start(self, tree: Supervisor) -> Result<System, StartError> {
-        let (workers, handle) = if self.in_current_runtime {
-            (None, Handle::current())
-        } else {
-            let mut builder = tokio::runtime::Builder::new_multi_thread();
-            builder.enable_all().thread_name("greenroom");
-            let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-            builder.worker_threads(self.workers.unwrap_or_else(cores));
-            let runtime = builder
-                .build()
-                .map_err(|error| StartError::NoWorkers(error.to_string()))?;
-            let handle = runtime.handle().clone();
-            (Some(runtime), handle)
+        fence::prepare();
+        let no_workers = |error: std::io::Error| StartError::NoWorkers(error.to_string());
+        let (driver, office, handle) = match self.runs {
+            Runs::OnWorkers => {
+                let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+                let pool = Pool::start(self.workers.unwrap_or_else(cores)).map_err(no_workers)?;
+                // Supervisors have a thread of their own: a worker that is blocked stops nobody
+                // from being restarted.
+                let mut office = tokio::runtime::Builder::new_multi_thread();
+                let office = office.enable_all().worker_threads(1);
+                let office = office.thread_name("greenroom-office").build();
+                let office = office.map_err(no_workers)?;
+                let handle = office.handle().clone();
+                (Driver::Pool(pool), Some(office), handle)
+            }
+            Runs::InCurrentRuntime => (Driver::Tasks, None, Handle::current()),
+            Runs::Simulated(seed) => {
+                let handle = Handle::current();
+                assert_eq!(
+                    handle.runtime_flavor(),
+                    RuntimeFlavor::CurrentThread,
+                    "a simulated system runs on one thread: start it in a current-thread runtime"
+                );
+                let simulation = Simulation::new(seed);
+                handle.spawn(Arc::clone(&simulation).drive());
+                (Driver::Simulated(simulation), None, handle)
+            }
         };
+        let every_one = matches!(self.runs, Runs::Simulated(_)).then_some(1);
         let shared = Arc::new(Shared {
+            driver,
+            measure_every: self.measure_every.or(every_one).unwrap_or(MEASURE_EVERY),
             registry: Registry::default(),
             meters: Meters::new(),
             dead_letters: DeadLetters::new(self.dead_letters),
             seed: self.seed.unwrap_or_else(|| RandomState::new().hash_one(())),
             handle,
-            workers: Mutex::new(workers),
+            office: Mutex::new(office),
             root: Mutex::new(None),
             root_path: Mutex::new(None),
             end: watch::Sender::new(None),
         });
+        watch(&shared).map_err(no_workers)?;
         let system = System { shared };
         system.raise(tree).await?;
         Ok(system)
@@ -142,8 +207,9 @@ impl System {
         Builder {
             seed: None,
             dead_letters: DEAD_LETTERS,
+            measure_every: None,
             workers: None,
-            in_current_runtime: false,
+            runs: Runs::OnWorkers,
         }
     }
 
@@ -637,6 +703,7 @@ mod tests {
         let builder = System::builder().in_current_runtime();
         let system = builder.start(tree).await.expect("it starts");
         let role = system.shared.registry.get("app/idle").expect("it is there");
+        system.stop().await;
         let (notes, mut inbox) = mpsc::unbounded_channel();
         // On this one thread the life's task cannot have run when it is aborted.
         let id = ChildId(7);

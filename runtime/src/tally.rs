@@ -44,7 +44,7 @@ impl Rejected {
 }
 
 /// Why a message was lost.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dropped {
     /// An event met a full mailbox.
     Full,
@@ -54,14 +54,17 @@ pub(crate) enum Dropped {
     Stale,
     /// Its timer was cancelled while it was queued.
     Cancelled,
+    /// The time that it was sent with was up before its turn came.
+    Expired,
 }
 
 impl Dropped {
-    pub(crate) const ALL: [Dropped; 4] = [
+    pub(crate) const ALL: [Dropped; 5] = [
         Dropped::Full,
         Dropped::Stopped,
         Dropped::Stale,
         Dropped::Cancelled,
+        Dropped::Expired,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -70,6 +73,7 @@ impl Dropped {
             Dropped::Stopped => "stopped",
             Dropped::Stale => "stale",
             Dropped::Cancelled => "cancelled",
+            Dropped::Expired => "expired",
         }
     }
 }

@@ -31,7 +31,8 @@ async fn every_count_of_a_mailbox_is_in_the_metrics() {
         .restart_limit(9, Duration::from_secs(60))
         .backoff(Backoff::none())
         .child(Scripted::spec("it", script.clone()).mailbox(4));
-    let system = start(tree).await.unwrap();
+    let builder = System::builder().in_current_runtime().measure_every(1);
+    let system = builder.start(tree).await.unwrap();
     let it = system.find::<Scripted>("app/it").unwrap();
     it.tell(Hold).await.unwrap();
     settle().await;

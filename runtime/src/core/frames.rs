@@ -1,0 +1,104 @@
+//! Whose code runs on this thread: a stack of frames, one for each run that is inside another.
+//!
+//! The frames lie on the thread's own stack and are linked, so entering one is
+//! two writes to thread-local memory.
+
+use std::cell::Cell;
+use std::ptr::NonNull;
+
+struct Frame<T: ?Sized + 'static> {
+    who: NonNull<T>,
+    below: Option<NonNull<Frame<T>>>,
+}
+
+/// The frames of one thread.
+pub(crate) struct Frames<T: ?Sized + 'static> {
+    top: Cell<Option<NonNull<Frame<T>>>>,
+}
+
+impl<T: ?Sized + 'static> Frames<T> {
+    pub(crate) const fn new() -> Self {
+        Frames {
+            top: Cell::new(None),
+        }
+    }
+
+    /// Calls `inside` as code of `who`.
+    #[inline]
+    pub(crate) fn enter<R>(&self, who: &T, inside: impl FnOnce() -> R) -> R {
+        struct Leave<'a, T: ?Sized + 'static>(&'a Frames<T>, Option<NonNull<Frame<T>>>);
+        impl<T: ?Sized + 'static> Drop for Leave<'_, T> {
+            #[inline]
+            fn drop(&mut self) {
+                self.0.top.set(self.1);
+            }
+        }
+        let below = self.top.get();
+        let frame = Frame {
+            who: NonNull::from_ref(who),
+            below,
+        };
+        // Back to what was below, also when `inside` panics.
+        let _leave = Leave(self, below);
+        self.top.set(Some(NonNull::from_ref(&frame)));
+        inside()
+    }
+
+    /// Calls `look` with whoever is at each frame, the innermost first, until it returns something.
+    #[inline]
+    pub(crate) fn find<R>(&self, mut look: impl FnMut(&T) -> Option<R>) -> Option<R> {
+        let mut at = self.top.get();
+        while let Some(frame) = at {
+            // SAFETY: frames that are linked lie on this thread's stack below this call, each as
+            // long as the `enter` that made it runs, and so does what `who` borrows from its caller.
+            let (who, below) = unsafe { (frame.as_ref().who.as_ref(), frame.as_ref().below) };
+            if let Some(found) = look(who) {
+                return Some(found);
+            }
+            at = below;
+        }
+        None
+    }
+
+    /// Returns whether a run is on this thread's stack.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.top.get().is_none()
+    }
+
+    /// Calls `look` with whoever is at the innermost frame.
+    #[inline]
+    pub(crate) fn innermost<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
+        let frame = self.top.get()?;
+        // SAFETY: as in `find`.
+        Some(look(unsafe { frame.as_ref().who.as_ref() }))
+    }
+}
+
+#[cfg(all(test, not(greenroom_loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_innermost_frame_is_found_first_and_none_is_left_behind() {
+        let frames: Frames<str> = Frames::new();
+        let all = |frames: &Frames<str>| {
+            let mut names = Vec::new();
+            let _: Option<()> = frames.find(|who| {
+                names.push(who.to_owned());
+                None
+            });
+            names
+        };
+        frames.enter("a", || {
+            frames.enter("b", || assert_eq!(all(&frames), ["b", "a"]));
+            let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                frames.enter("c", || panic!("boom"))
+            }));
+            assert!(panicked.is_err());
+            assert_eq!(all(&frames), ["a"]);
+            assert_eq!(frames.innermost(str::to_owned).as_deref(), Some("a"));
+        });
+        assert!(frames.is_empty());
+    }
+}

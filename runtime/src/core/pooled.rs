@@ -1,0 +1,355 @@
+//! Futures of any type in buffers that are used again and again.
+//!
+//! A handler's future lives for one message. A box for each costs more than the
+//! handler; so a future is built in a buffer that its thread keeps ready, and
+//! when it pends, which few do, the buffer simply goes with it and the thread
+//! takes another. A polled future cannot move, and it never does.
+//!
+//! Buffers come in classes of 128 to 1,024 bytes; a larger future gets memory
+//! of its own. Each thread keeps a few of each class, so a steady flow of
+//! messages allocates nothing.
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::cell::Cell;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::task::{Context, Poll};
+
+/// The sizes of buffers, header not included.
+const CLASSES: [usize; 4] = [128, 256, 512, 1024];
+/// The class of a future that gets memory of its own.
+const LARGE: usize = CLASSES.len();
+/// How many buffers of a class a thread keeps.
+const KEPT: u32 = 64;
+const ALIGN: usize = 16;
+
+/// What precedes the future in its buffer.
+#[repr(C, align(16))]
+struct Head {
+    table: Option<&'static Table>,
+    /// The next free buffer, while this one is free.
+    next: Option<NonNull<Head>>,
+}
+
+/// What can be done with a future whose type is forgotten.
+struct Table {
+    class: usize,
+    /// Of the whole buffer.
+    layout: Layout,
+    /// From the head to the future.
+    offset: usize,
+    drop: unsafe fn(NonNull<u8>),
+}
+
+const fn class_of(layout: Layout) -> usize {
+    if layout.align() > ALIGN {
+        return LARGE;
+    }
+    let mut class = 0;
+    while class < LARGE {
+        if layout.size() <= CLASSES[class] {
+            return class;
+        }
+        class += 1;
+    }
+    LARGE
+}
+
+const fn pooled_layout(class: usize) -> Layout {
+    match Layout::from_size_align(size_of::<Head>() + CLASSES[class], ALIGN) {
+        Ok(layout) => layout,
+        Err(_) => panic!("a class has a valid layout"),
+    }
+}
+
+/// The buffers that one thread keeps.
+struct Kept {
+    free: [Cell<Option<NonNull<Head>>>; LARGE],
+    count: [Cell<u32>; LARGE],
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        for class in 0..LARGE {
+            let mut next = self.free[class].take();
+            while let Some(head) = next {
+                // SAFETY: a buffer in the list is initialised, of this class, and nobody else's.
+                unsafe {
+                    next = head.as_ref().next;
+                    dealloc(head.as_ptr().cast(), pooled_layout(class));
+                }
+            }
+        }
+    }
+}
+
+thread_local! {
+    static KEPT_HERE: Kept = const {
+        Kept {
+            free: [const { Cell::new(None) }; LARGE],
+            count: [const { Cell::new(0) }; LARGE],
+        }
+    };
+}
+
+#[inline]
+fn take(class: usize) -> NonNull<Head> {
+    let kept = KEPT_HERE.try_with(|kept| {
+        let head = kept.free[class].get()?;
+        // SAFETY: a buffer in the list is initialised and nobody else's.
+        kept.free[class].set(unsafe { head.as_ref().next });
+        kept.count[class].set(kept.count[class].get() - 1);
+        Some(head)
+    });
+    match kept {
+        Ok(Some(head)) => head,
+        _ => allocate(pooled_layout(class)),
+    }
+}
+
+#[cold]
+fn allocate(layout: Layout) -> NonNull<Head> {
+    // SAFETY: the layout holds a head at least, so it is not empty.
+    let Some(head) = NonNull::new(unsafe { alloc(layout) }) else {
+        handle_alloc_error(layout)
+    };
+    let head = head.cast::<Head>();
+    let fresh = Head {
+        table: None,
+        next: None,
+    };
+    // SAFETY: fresh memory, large and aligned enough for a head.
+    unsafe { head.write(fresh) };
+    head
+}
+
+/// Gives a buffer back.
+///
+/// # Safety
+/// The buffer was made for this table, holds no future, and is not used again.
+#[inline]
+unsafe fn give_back(mut head: NonNull<Head>, class: usize, layout: Layout) {
+    if class != LARGE {
+        let kept = KEPT_HERE.try_with(|kept| {
+            let count = kept.count[class].get();
+            if count >= KEPT {
+                return false;
+            }
+            // SAFETY: the buffer is ours, and initialised since it was allocated.
+            unsafe { head.as_mut().next = kept.free[class].get() };
+            kept.free[class].set(Some(head));
+            kept.count[class].set(count + 1);
+            true
+        });
+        if kept == Ok(true) {
+            return;
+        }
+    }
+    // SAFETY: it was allocated with this layout, as the caller says.
+    unsafe { dealloc(head.as_ptr().cast(), layout) };
+}
+
+struct TableOf<F>(PhantomData<F>);
+
+impl<F> TableOf<F> {
+    const LAYOUT: (Layout, usize) = {
+        match Layout::new::<Head>().extend(Layout::new::<F>()) {
+            Ok((layout, offset)) => (layout.pad_to_align(), offset),
+            Err(_) => panic!("a future of this size does not fit into memory"),
+        }
+    };
+    const CLASS: usize = class_of(Layout::new::<F>());
+    const TABLE: Table = Table {
+        class: Self::CLASS,
+        layout: if Self::CLASS == LARGE {
+            Self::LAYOUT.0
+        } else {
+            pooled_layout(Self::CLASS)
+        },
+        offset: Self::LAYOUT.1,
+        // SAFETY: called with a pointer to a live `F` only, see `Pooled`.
+        drop: |future| unsafe { future.cast::<F>().drop_in_place() },
+    };
+}
+
+/// A future with the result `T` in a buffer, its type forgotten.
+pub(crate) struct Pooled<T> {
+    /// The head of a buffer that holds a live future.
+    head: NonNull<Head>,
+    poll: unsafe fn(NonNull<u8>, &mut Context<'_>) -> Poll<T>,
+    _result: PhantomData<fn() -> T>,
+}
+
+// SAFETY: it owns a future that is `Send`, see `new`; buffers belong to no thread.
+unsafe impl<T> Send for Pooled<T> {}
+
+impl<T> Pooled<T> {
+    /// Moves a future into a buffer.
+    #[inline]
+    pub(crate) fn new<F>(future: F) -> Self
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        let head = if TableOf::<F>::CLASS == LARGE {
+            allocate(TableOf::<F>::LAYOUT.0)
+        } else {
+            take(TableOf::<F>::CLASS)
+        };
+        // SAFETY: the buffer is ours alone and holds the head, and behind it an `F`, as its layout says.
+        unsafe {
+            (*head.as_ptr()).table = Some(&TableOf::<F>::TABLE);
+            head.byte_add(TableOf::<F>::LAYOUT.1).cast::<F>().write(future);
+        }
+        Pooled {
+            head,
+            // SAFETY: called with a pointer to a live `F` that does not move until it is dropped.
+            poll: |future, cx| unsafe {
+                Pin::new_unchecked(future.cast::<F>().as_mut()).poll(cx)
+            },
+            _result: PhantomData,
+        }
+    }
+
+    /// Polls the future; not to be called again once it has completed, which the future itself guards against.
+    #[inline]
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        // SAFETY: the future is live until `self` is dropped and stays where it is, and `&mut self`
+        // makes this the only access.
+        unsafe { (self.poll)(self.future(), cx) }
+    }
+
+    #[inline]
+    fn table(&self) -> &'static Table {
+        // SAFETY: the head is initialised and only read here.
+        match unsafe { self.head.as_ref().table } {
+            Some(table) => table,
+            None => unreachable!("a buffer with a future has a table"),
+        }
+    }
+
+    #[inline]
+    fn future(&self) -> NonNull<u8> {
+        // SAFETY: the offset lies inside the buffer.
+        unsafe { self.head.byte_add(self.table().offset).cast() }
+    }
+}
+
+impl<T> Drop for Pooled<T> {
+    #[inline]
+    fn drop(&mut self) {
+        /// Gives the buffer back also when dropping the future panics.
+        struct Buffer(NonNull<Head>, &'static Table);
+        impl Drop for Buffer {
+            #[inline]
+            fn drop(&mut self) {
+                // SAFETY: the future was dropped, or panicked while it was, which ends it as well.
+                unsafe { give_back(self.0, self.1.class, self.1.layout) };
+            }
+        }
+        let table = self.table();
+        let future = self.future();
+        let _buffer = Buffer(self.head, table);
+        // SAFETY: the future is live and this is the last access to it.
+        unsafe { (table.drop)(future) };
+    }
+}
+
+impl<T> fmt::Debug for Pooled<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pooled").finish_non_exhaustive()
+    }
+}
+
+#[cfg(all(test, not(greenroom_loom)))]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+    use std::task::Waker;
+
+    use super::*;
+
+    fn poll<T>(future: &mut Pooled<T>) -> Poll<T> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    /// Pends once and then yields what it holds.
+    struct Once<T>(Option<T>, bool);
+
+    impl<T: Unpin> Future for Once<T> {
+        type Output = T;
+        fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<T> {
+            if !std::mem::replace(&mut self.1, true) {
+                return Poll::Pending;
+            }
+            match self.0.take() {
+                Some(value) => Poll::Ready(value),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    #[test]
+    fn futures_of_every_size_and_alignment_run_and_are_dropped_once() {
+        #[repr(align(64))]
+        #[derive(Clone)]
+        struct Wide(#[expect(dead_code, reason = "it only takes room")] [u8; 64]);
+        fn check<P: Send + Unpin + Clone + 'static>(payload: P) {
+            let count = Arc::new(());
+            let mut future = Pooled::new(Once(Some((Arc::clone(&count), payload.clone())), false));
+            assert!(poll(&mut future).is_pending());
+            assert_eq!(Arc::strong_count(&count), 2);
+            let Poll::Ready((held, _)) = poll(&mut future) else {
+                panic!("it is ready")
+            };
+            drop(held);
+            drop(future);
+            assert_eq!(Arc::strong_count(&count), 1);
+            drop(Pooled::new(Once(Some((Arc::clone(&count), payload)), false)));
+            assert_eq!(Arc::strong_count(&count), 1, "also one that never ran");
+        }
+        check(());
+        check([0u8; 90]);
+        check([0u64; 30]);
+        check([0u64; 60]);
+        check([0u64; 120]);
+        check([0u64; 5_000]);
+        check(Wide([0; 64]));
+    }
+
+    #[test]
+    fn a_buffer_is_used_again_by_the_next_future() {
+        let first = Pooled::new(std::future::ready(1));
+        let place = first.head;
+        drop(first);
+        let second = Pooled::new(std::future::ready(2));
+        assert_eq!(second.head, place);
+    }
+
+    #[test]
+    fn a_future_may_end_on_another_thread() {
+        let mut future = Pooled::new(Once(Some(7), false));
+        assert!(poll(&mut future).is_pending());
+        let ended = std::thread::spawn(move || poll(&mut future));
+        assert_eq!(ended.join().ok(), Some(Poll::Ready(7)));
+    }
+
+    #[test]
+    fn a_future_that_panics_when_dropped_gives_its_buffer_back() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                panic!("boom");
+            }
+        }
+        let bomb = Bomb;
+        let future = Pooled::new(async move {
+            let _bomb = bomb;
+        });
+        let place = future.head;
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(future))).is_err());
+        assert_eq!(Pooled::new(std::future::ready(())).head, place);
+    }
+}

@@ -1,0 +1,138 @@
+//! Who runs the actors that are ready: workers of our own, tasks of somebody else's runtime, or a simulation.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use parking_lot::Mutex;
+
+use crate::core::ready::Runnable;
+use crate::pool::Pool;
+
+/// How the actors of a system are run.
+pub(crate) enum Driver {
+    /// By workers that are this system's own.
+    Pool(Pool),
+    /// Each life is a task of the runtime that the system was started in.
+    Tasks,
+    /// One at a time, in an order that a seed decides.
+    Simulated(Arc<Simulation>),
+}
+
+/// What is ready in a simulated system, and the dice that choose what is next.
+pub(crate) struct Simulation {
+    state: Mutex<State>,
+}
+
+struct State {
+    ready: Vec<Runnable>,
+    dice: u64,
+    task: Option<Waker>,
+    ended: bool,
+}
+
+/// How many runs there are before the runtime's other tasks have their turn.
+const RUNS: usize = 64;
+/// A run handles so many messages at most, or fewer: the dice decide.
+const BUDGET_MAX: u64 = 4;
+
+impl Simulation {
+    pub(crate) fn new(seed: u64) -> Arc<Self> {
+        Arc::new(Simulation {
+            state: Mutex::new(State {
+                ready: Vec::new(),
+                dice: seed,
+                task: None,
+                ended: false,
+            }),
+        })
+    }
+
+    pub(crate) fn schedule(&self, ready: Runnable) {
+        let task = {
+            let mut state = self.state.lock();
+            if state.ended {
+                drop(state);
+                ready.abandon();
+                return;
+            }
+            state.ready.push(ready);
+            state.task.take()
+        };
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    /// Returns a number below `n`.
+    fn roll(&self, n: u64) -> u64 {
+        self.state.lock().roll(n)
+    }
+
+    /// Whether an asker runs an idle actor on its own stack, this time.
+    pub(crate) fn runs_inside(&self) -> bool {
+        self.roll(2) == 0
+    }
+
+    /// Runs what is ready, until the end of the system.
+    pub(crate) async fn drive(self: Arc<Self>) {
+        poll_fn(|cx| {
+            for _ in 0..RUNS {
+                let (chosen, budget) = {
+                    let mut state = self.state.lock();
+                    if state.ended {
+                        return Poll::Ready(());
+                    }
+                    if state.ready.is_empty() {
+                        state.task = Some(cx.waker().clone());
+                        return Poll::Pending;
+                    }
+                    let n = state.ready.len() as u64;
+                    let chosen = state.roll(n) as usize;
+                    let budget = 1 + state.roll(BUDGET_MAX);
+                    (state.ready.swap_remove(chosen), budget as usize)
+                };
+                if chosen.run(budget) {
+                    self.schedule(chosen);
+                }
+            }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+    }
+
+    pub(crate) fn end(&self) {
+        let (left, task) = {
+            let mut state = self.state.lock();
+            state.ended = true;
+            (std::mem::take(&mut state.ready), state.task.take())
+        };
+        left.into_iter().for_each(Runnable::abandon);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
+
+impl State {
+    /// SplitMix64 (Steele, Lea, Flood 2014).
+    fn roll(&mut self, n: u64) -> u64 {
+        self.dice = self.dice.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.dice;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (z ^ (z >> 31)) % n.max(1)
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Driver::Pool(_) => "Pool",
+            Driver::Tasks => "Tasks",
+            Driver::Simulated(_) => "Simulated",
+        })
+    }
+}

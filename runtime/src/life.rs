@@ -1,0 +1,539 @@
+//! One life of an actor, and how it is run: from `Actor::start` to its end, a step at a time.
+//!
+//! A life is a state machine that whoever has it in hand runs for a while
+//! ([`run`]): a worker, a task, or an asker on its own stack. It goes through
+//! the phases start, work, stop and tidy, and in each there is at most one
+//! future, which borrows the actor and its context. The future lies in a
+//! [pooled buffer](crate::core::pooled); where it does not pend, nothing is
+//! allocated and nothing waits.
+
+#![allow(unsafe_code)]
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::task::{Context as Task, Poll};
+
+use greenroom_supervision::Exit;
+use tokio::time::Sleep;
+
+use crate::cell::ActorCell;
+use crate::core::pooled::Pooled;
+use crate::dead_letter::DeadLetterReason;
+use crate::envelope::{Letter, LetterTable, NoReply, refuse};
+use crate::failure::{Cause, During, FailureKind, Panic, guarded, text_of};
+use crate::mailbox::{Control, Desk, Left, Next};
+use crate::role::{Boss, Ended, RestartReason};
+use crate::snapshot::ActorState;
+use crate::{Actor, Context};
+
+/// What there is of an actor between its start and its end.
+pub(crate) struct Life<A: Actor> {
+    /// Reached by others too, see [`Desk`]; all else by the runner alone.
+    pub(crate) desk: Desk<Letter<A>>,
+    /// Borrows the stage, so it stands before it, to be dropped first.
+    future: Option<Pooled<Outcome<A::Error>>>,
+    phase: Phase,
+    /// The message that is in hand.
+    in_hand: Option<&'static LetterTable<A>>,
+    draining: bool,
+    /// How the life ends, once that is known.
+    ended: Option<Ended>,
+    /// The limit of a start that pends.
+    timer: Option<Pin<Box<Sleep>>>,
+    boss: Boss,
+    pub(crate) stage: Stage<A>,
+}
+
+/// What handlers get to see.
+pub(crate) struct Stage<A: Actor> {
+    pub(crate) actor: Option<A>,
+    pub(crate) cx: Context<A>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Start,
+    Work,
+    Stop,
+    Tidy,
+    Over,
+}
+
+/// How the future of a phase ended, if it did not panic.
+pub(crate) enum Outcome<E> {
+    Well,
+    Failed(E),
+    /// The mailbox was taken from this life meanwhile; it has no say any more.
+    CutOff,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ran {
+    /// There is nothing to do until somebody makes the actor ready.
+    Rests,
+    /// It is to be run again.
+    Again,
+    /// The life is over, or was none.
+    Over,
+}
+
+/// Why the steps of a run came to an end.
+enum Stopped {
+    Left(Left),
+    Over,
+}
+
+impl<A: Actor> Life<A> {
+    pub(crate) fn new(cell: Arc<ActorCell<A>>, incarnation: u64, boss: Boss) -> Self {
+        Life {
+            desk: Desk::new(),
+            future: None,
+            phase: Phase::Start,
+            in_hand: None,
+            draining: false,
+            ended: None,
+            timer: None,
+            boss,
+            stage: Stage {
+                actor: None,
+                cx: Context::new(cell, incarnation),
+            },
+        }
+    }
+
+    /// Drops a life that nobody runs any more; what panics in it is an author's code.
+    pub(crate) fn dispose(life: Box<Self>) -> Result<(), Panic> {
+        guarded(|| drop(life))
+    }
+
+    pub(crate) fn boss(&self) -> &Boss {
+        &self.boss
+    }
+}
+
+/// Who runs a life, and for how long.
+pub(crate) struct Turn<'a, 'b> {
+    pub(crate) task: &'a mut Task<'b>,
+    /// How many messages at most.
+    pub(crate) budget: usize,
+    /// A waker of somebody else runs the life again when its future is woken.
+    pub(crate) woken_by_task: bool,
+}
+
+/// Runs a life until it rests, has used up its budget, or is over.
+///
+/// # Safety
+/// `life` is the one that the mailbox of the cell gave when this run was
+/// entered, and so no other thread runs it.
+#[inline]
+pub(crate) unsafe fn run<A: Actor>(
+    cell: &ActorCell<A>,
+    life: NonNull<Life<A>>,
+    mut turn: Turn<'_, '_>,
+) -> Ran {
+    loop {
+        // SAFETY: as the caller promises.
+        let stopped = guarded(|| unsafe { steps(cell, life, &mut turn) });
+        match stopped {
+            Ok(Stopped::Left(Left::Gone)) => return Ran::Rests,
+            Ok(Stopped::Left(Left::Again)) => return Ran::Again,
+            Ok(Stopped::Left(Left::Superseded)) => {
+                // SAFETY: the mailbox has let go of it, so it is this run's alone.
+                drop(Life::dispose(unsafe { Box::from_raw(life.as_ptr()) }));
+                return Ran::Over;
+            }
+            Ok(Stopped::Left(Left::Killed)) => {
+                // SAFETY: as the caller promises.
+                unsafe { (*life.as_ptr()).kill(cell) };
+            }
+            Ok(Stopped::Over) => {}
+            Err(panic) => {
+                // SAFETY: as the caller promises.
+                let goes_on = unsafe { (*life.as_ptr()).panicked(cell, panic) };
+                if goes_on {
+                    continue;
+                }
+                // SAFETY: the mailbox has let go of it, so it is this run's alone.
+                drop(Life::dispose(unsafe { Box::from_raw(life.as_ptr()) }));
+                return Ran::Over;
+            }
+        }
+        // SAFETY: as the caller promises.
+        unsafe { end(cell, life) };
+        return Ran::Over;
+    }
+}
+
+/// Goes on step by step. A panic in an author's code leaves from anywhere here; what it leaves behind is a life
+/// whose phase, future and message in hand say what was going on.
+///
+/// # Safety
+/// As [`run`].
+#[inline]
+unsafe fn steps<A: Actor>(
+    cell: &ActorCell<A>,
+    life: NonNull<Life<A>>,
+    turn: &mut Turn<'_, '_>,
+) -> Stopped {
+    let place = life.as_ptr();
+    // SAFETY, for all of this function: `life` is alive and this is its only runner. While a
+    // future exists it is the only one at the stage; here the other fields are used meanwhile.
+    loop {
+        // SAFETY: see above.
+        if let Some(future) = unsafe { &mut (*place).future } {
+            match future.poll(turn.task) {
+                Poll::Ready(outcome) => {
+                    // SAFETY: see above.
+                    unsafe {
+                        (*place).future = None;
+                        match outcome {
+                            Outcome::Well if (*place).phase == Phase::Work => {}
+                            Outcome::Well => (*place).completed(cell),
+                            Outcome::Failed(error) => (*place).failed(cell, error),
+                            Outcome::CutOff => return Stopped::Left(Left::Superseded),
+                        }
+                    }
+                }
+                Poll::Pending => {
+                    // SAFETY: see above.
+                    unsafe {
+                        if (*place).phase == Phase::Start && (*place).is_late(cell, turn.task) {
+                            (*place).future = None;
+                            (*place).start_timed_out(cell);
+                            continue;
+                        }
+                        return Stopped::Left(cell.mailbox.pend(&(*place).desk, turn.woken_by_task));
+                    }
+                }
+            }
+        }
+        // SAFETY: see above; there is no future now.
+        match unsafe { (*place).phase } {
+            Phase::Work => {
+                if turn.budget == 0 {
+                    // SAFETY: see above.
+                    return Stopped::Left(cell.mailbox.pause(unsafe { &(*place).desk }));
+                }
+                // SAFETY: see above.
+                let next = unsafe {
+                    if (*place).stage.cx.stop_requested() {
+                        (*place).stop(cell, Ended::normal());
+                        continue;
+                    }
+                    cell.mailbox.next(&(*place).desk, (*place).draining)
+                };
+                match next {
+                    Next::Message(mut letter, since) => {
+                        turn.budget -= 1;
+                        let table = letter.table();
+                        // SAFETY: see above.
+                        unsafe {
+                            (*place).in_hand = Some(table);
+                            cell.show_in_hand(table);
+                            if let Some(check) = table.check {
+                                let incarnation = (*place).stage.cx.incarnation();
+                                if let Err(why) = check(&mut letter, incarnation) {
+                                    cell.discard(&(*place).desk, table, why);
+                                    // What a message does when it is dropped is its author's code,
+                                    // and no reason to end this life.
+                                    let _ = guarded(|| drop(letter));
+                                    continue;
+                                }
+                            }
+                            (*place).stage.cx.begin(since);
+                            (*place).future = Some((table.begin)(letter, life));
+                        }
+                    }
+                    Next::Idle => return Stopped::Left(Left::Gone),
+                    // SAFETY: see above.
+                    Next::Control(control) => unsafe { (*place).obey(cell, control) },
+                    Next::Empty => {
+                        // SAFETY: see above.
+                        unsafe { (*place).stop(cell, Ended::shutdown()) };
+                    }
+                    Next::Killed => return Stopped::Left(Left::Killed),
+                    Next::Superseded => return Stopped::Left(Left::Superseded),
+                }
+            }
+            // SAFETY: see above.
+            Phase::Start => unsafe {
+                if (*place).desk.is_killed() {
+                    return Stopped::Left(Left::Killed);
+                }
+                let args = cell.args.clone();
+                let stage = &mut *(&raw mut (*place).stage);
+                let actor = &raw mut stage.actor;
+                (*place).future = Some(Pooled::new(Starting {
+                    future: A::start(args, &mut stage.cx),
+                    actor,
+                }));
+            },
+            // SAFETY: see above.
+            Phase::Stop => unsafe {
+                let stage = &mut *(&raw mut (*place).stage);
+                match &mut stage.actor {
+                    Some(actor) => {
+                        let cx = &mut stage.cx;
+                        (*place).future = Some(Pooled::new(async move {
+                            match actor.stop(cx).await {
+                                Ok(()) => Outcome::Well,
+                                Err(error) => Outcome::Failed(error),
+                            }
+                        }));
+                    }
+                    None => (*place).phase = Phase::Tidy,
+                }
+            },
+            // SAFETY: see above.
+            Phase::Tidy => unsafe {
+                let stage = &mut *(&raw mut (*place).stage);
+                if stage.cx.has_tasks() {
+                    let cx = &mut stage.cx;
+                    (*place).future = Some(Pooled::new(async move {
+                        cx.end_tasks().await;
+                        Outcome::Well
+                    }));
+                } else {
+                    (*place).phase = Phase::Over;
+                }
+            },
+            Phase::Over => return Stopped::Over,
+        }
+    }
+}
+
+/// Ends a life: its state is dropped, and then its supervisor hears of it.
+///
+/// # Safety
+/// As [`run`]; the life is gone afterwards.
+unsafe fn end<A: Actor>(cell: &ActorCell<A>, life: NonNull<Life<A>>) {
+    // SAFETY: as the caller promises.
+    let (incarnation, boss, ended, was_reading) = unsafe {
+        let life = &mut *life.as_ptr();
+        let ended = life.ended.take().unwrap_or_else(Ended::shutdown);
+        let was_reading = cell.mailbox.leave(&life.desk);
+        let incarnation = life.stage.cx.incarnation();
+        (incarnation, life.boss.clone(), ended, was_reading)
+    };
+    // With the context goes what may be the last reference to the cell.
+    // SAFETY: as the caller promises.
+    let cell = Arc::clone(unsafe { (*life.as_ptr()).stage.cx.cell() });
+    // SAFETY: the mailbox has let go of it, so it is this run's alone.
+    let life = unsafe { Box::from_raw(life.as_ptr()) };
+    // The state of a life that failed is never used again, and may panic when it is dropped.
+    if let Err(panic) = Life::dispose(life) {
+        cell.fail(incarnation, During::Stop, Cause::Panic(panic));
+    }
+    if was_reading {
+        tracing::debug!(actor = %cell.path, incarnation, exit = ?ended.exit, "Actor ended.");
+        boss.ended(incarnation, ended);
+    }
+}
+
+impl<A: Actor> Life<A> {
+    fn incarnation(&self) -> u64 {
+        self.stage.cx.incarnation()
+    }
+
+    /// The future of a phase other than work has completed well.
+    fn completed(&mut self, cell: &ActorCell<A>) {
+        match self.phase {
+            Phase::Start => {
+                self.timer = None;
+                self.phase = Phase::Work;
+                cell.set_state(ActorState::Running);
+                tracing::debug!(actor = %cell.path, incarnation = self.incarnation(), "Actor started.");
+                self.boss.started(self.incarnation());
+            }
+            Phase::Stop => self.phase = Phase::Tidy,
+            Phase::Tidy | Phase::Work | Phase::Over => self.phase = Phase::Over,
+        }
+    }
+
+    fn obey(&mut self, cell: &ActorCell<A>, control: Control) {
+        match control {
+            Control::Stop { drain: false } => self.stop(cell, Ended::shutdown()),
+            Control::Stop { drain: true } => self.draining = true,
+            Control::Failed(failure) => self.tidy(Ended::failed(failure)),
+        }
+    }
+
+    /// Ends in order: `Actor::stop` is called.
+    fn stop(&mut self, cell: &ActorCell<A>, ended: Ended) {
+        cell.set_state(ActorState::Stopping);
+        self.ended = Some(ended);
+        self.phase = Phase::Stop;
+    }
+
+    /// Ends without `Actor::stop`.
+    fn tidy(&mut self, ended: Ended) {
+        self.ended = Some(ended);
+        self.phase = Phase::Tidy;
+    }
+
+    /// The future of a phase has ended with an error of the author's.
+    fn failed(&mut self, cell: &ActorCell<A>, error: A::Error) {
+        let cause = error_cause(error);
+        self.fail(cell, cause);
+    }
+
+    fn fail(&mut self, cell: &ActorCell<A>, cause: Cause) {
+        let incarnation = self.incarnation();
+        match self.phase {
+            Phase::Start => {
+                self.timer = None;
+                let failure = cell.fail(incarnation, During::Start, cause);
+                self.tidy(Ended::failed(failure));
+            }
+            Phase::Work => {
+                let Some(table) = self.in_hand else {
+                    unreachable!("a message that failed was in hand")
+                };
+                if !cell.mailbox.fail(&self.desk) {
+                    // It was cut off, and the failure is on record already: the next step sees it.
+                    return;
+                }
+                self.stage.cx.ended();
+                let message = (table.message_type)();
+                let failure = cell.fail(incarnation, During::Message(message), cause);
+                let text = failure.text();
+                cell.dead_letter(incarnation, message, DeadLetterReason::Failed, text);
+                if let Some(reply) = self.stage.cx.take_reply() {
+                    let text = match failure.kind() {
+                        FailureKind::Panic => format!("it panicked: {text}"),
+                        _ => text.to_owned(),
+                    };
+                    refuse(reply, NoReply::Failed(text));
+                }
+                self.tidy(Ended::failed(failure));
+            }
+            Phase::Stop => {
+                let failure = cell.fail(incarnation, During::Stop, cause);
+                if let Some(ended) = &mut self.ended {
+                    ended.failure = Some(failure);
+                }
+                self.phase = Phase::Tidy;
+            }
+            Phase::Tidy | Phase::Over => {
+                cell.fail(incarnation, During::Stop, cause);
+                self.phase = Phase::Over;
+            }
+        }
+    }
+
+    /// An author's code panicked in a step; `false` if this life was cut off meanwhile.
+    fn panicked(&mut self, cell: &ActorCell<A>, panic: Panic) -> bool {
+        // What it had begun is dropped on its own, as that may panic as well.
+        if let Some(future) = self.future.take() {
+            let _ = guarded(|| drop(future));
+        }
+        self.fail(cell, Cause::Panic(panic));
+        cell.mailbox.is_read_by(self.incarnation())
+    }
+
+    /// Whether the start has used up its time.
+    fn is_late(&mut self, cell: &ActorCell<A>, task: &mut Task<'_>) -> bool {
+        let timer = self
+            .timer
+            .get_or_insert_with(|| cell.system.sleep(cell.terms.start_within));
+        timer.as_mut().poll(task).is_ready()
+    }
+
+    fn start_timed_out(&mut self, cell: &ActorCell<A>) {
+        let within = cell.terms.start_within;
+        let text = format!("did not start within {within:?}; see `Spec::start_within`");
+        self.fail(cell, Cause::Error(text));
+    }
+
+    /// Ends at once, in the middle of whatever it does.
+    fn kill(&mut self, cell: &ActorCell<A>) {
+        if let Some(future) = self.future.take() {
+            let _ = guarded(|| drop(future));
+        }
+        cell.stuck_in(self.incarnation(), &self.desk, self.in_hand);
+        self.ended = Some(Ended::killed());
+        self.phase = Phase::Over;
+    }
+}
+
+/// Takes the text of an author's error, and drops it where it can do no harm.
+fn error_cause(error: impl fmt::Display) -> Cause {
+    let text = text_of(&error);
+    let _ = guarded(|| drop(error));
+    Cause::Error(text)
+}
+
+impl Ended {
+    pub(crate) fn failed(failure: crate::Failure) -> Self {
+        let reason = match failure.kind() {
+            FailureKind::Error => RestartReason::Error,
+            FailureKind::Panic => RestartReason::Panic,
+            FailureKind::Killed => RestartReason::Killed,
+        };
+        Ended {
+            exit: Exit::Failed,
+            reason,
+            failure: Some(failure),
+            last: None,
+        }
+    }
+
+    fn normal() -> Self {
+        Ended {
+            exit: Exit::Normal,
+            reason: RestartReason::Normal,
+            failure: None,
+            last: None,
+        }
+    }
+
+    pub(crate) fn shutdown() -> Self {
+        Ended {
+            exit: Exit::Shutdown,
+            reason: RestartReason::Normal,
+            failure: None,
+            last: None,
+        }
+    }
+
+    pub(crate) fn killed() -> Self {
+        Ended {
+            exit: Exit::Killed,
+            reason: RestartReason::Killed,
+            failure: None,
+            last: None,
+        }
+    }
+}
+
+/// `Actor::start`, whose result goes onto the stage.
+struct Starting<A, F> {
+    future: F,
+    actor: *mut Option<A>,
+}
+
+// SAFETY: the pointer is to the stage of the life that this future belongs to, whose actor is `Send`.
+unsafe impl<A: Send, F: Send> Send for Starting<A, F> {}
+
+impl<A: Actor, F: Future<Output = Result<A, A::Error>>> Future for Starting<A, F> {
+    type Output = Outcome<A::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
+        // SAFETY: `future` is not moved out of, `actor` need not stay in place.
+        let this = unsafe { self.get_unchecked_mut() };
+        // SAFETY: the future is a part of `self`, which is pinned.
+        let future = unsafe { Pin::new_unchecked(&mut this.future) };
+        future.poll(cx).map(|started| match started {
+            Ok(actor) => {
+                // SAFETY: the stage outlives this future, and the author's has no access to this part of it.
+                unsafe { *this.actor = Some(actor) };
+                Outcome::Well
+            }
+            Err(error) => Outcome::Failed(error),
+        })
+    }
+}
