@@ -7,9 +7,11 @@ use std::sync::{Arc, Weak};
 use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::cell::ActorCell;
 use crate::core::slot::{Answer, slot};
-use crate::entry::{Entry, Hurry, Offered, Receive, Refused, Way};
+use crate::entry::{Entry, Limit, Offered, Receive, Refused, Way};
 use crate::envelope::{NoReply, Parcel};
 use crate::error::{AskError, TellError, TryTellError};
 use crate::mailbox::WhenFull;
@@ -229,7 +231,10 @@ fn try_tell<M: Message<Reply = ()>>(
     to: &dyn Receive<M>,
     message: M,
 ) -> Result<(), TryTellError<M>> {
-    match to.offer(Parcel::told(message), WhenFull::Refuse, Hurry::No) {
+    let Err(message) = to.tell_at_once(message) else {
+        return Ok(());
+    };
+    match to.offer(Parcel::told(message), WhenFull::Refuse) {
         Offered::Accepted | Offered::Waiting(_) => Ok(()),
         Offered::Full(parcel) | Offered::Lost(parcel) => Err(TryTellError::Full {
             message: parcel.message,
@@ -245,19 +250,33 @@ fn try_tell<M: Message<Reply = ()>>(
 /// The future of [`ActorRef::tell`].
 #[must_use = "nothing is sent until the future is awaited"]
 pub struct Tell<'a, M: Message> {
-    entry: Entry<'a, M>,
+    to: &'a dyn Receive<M>,
+    /// Until the first poll.
+    message: Option<M>,
+    within: Option<Duration>,
+    expires: Option<Instant>,
+    /// For one that does not get in at once.
+    entry: Option<Entry<'a, M>>,
 }
 
+// No part of it is pinned; the message is moved out at the first poll.
+impl<M: Message> Unpin for Tell<'_, M> {}
+
 impl<'a, M: Message> Tell<'a, M> {
+    #[inline]
     fn new(to: &'a dyn Receive<M>, message: M) -> Self {
         Tell {
-            entry: Entry::new(to, Parcel::told(message), Way::Tell),
+            to,
+            message: Some(message),
+            within: None,
+            expires: None,
+            entry: None,
         }
     }
 
     /// Waits for room no longer than `limit`, counted from the first poll.
     pub fn within(mut self, limit: Duration) -> Self {
-        self.entry.limit(limit);
+        self.within = Some(limit);
         self
     }
 
@@ -266,23 +285,23 @@ impl<'a, M: Message> Tell<'a, M> {
     /// It is then counted as dropped, reason `expired`, and kept as a dead letter.
     /// For what is worthless when it is late, such as a reading that the next one replaces.
     pub fn expires(mut self, time: Duration) -> Self {
-        self.entry
-            .prepare(|parcel| parcel.expires = Some(after(time)));
+        self.expires = Some(after(time));
         self
     }
-}
 
-impl<M: Message> Future for Tell<'_, M> {
-    type Output = Result<(), TellError<M>>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
-        let Poll::Ready(entered) = self.entry.poll_enter(cx) else {
+    #[cold]
+    fn poll_entry(&mut self, cx: &mut Task<'_>) -> Poll<Result<(), TellError<M>>> {
+        let Some(entry) = &mut self.entry else {
+            return Poll::Ready(Ok(()));
+        };
+        let Poll::Ready(entered) = entry.poll_enter(cx) else {
             return Poll::Pending;
         };
+        self.entry = None;
         let Err(refused) = entered else {
             return Poll::Ready(Ok(()));
         };
-        let path = self.entry.to.path().clone();
+        let path = self.to.path().clone();
         Poll::Ready(match refused {
             Refused::Stopped(Parcel { message, .. }) => Err(TellError::Stopped { message, path }),
             Refused::TimedOut(Parcel { message, .. }, waited) => Err(TellError::Timeout {
@@ -293,94 +312,182 @@ impl<M: Message> Future for Tell<'_, M> {
             Refused::Full(Parcel { message, .. }) => Err(TellError::Full { message, path }),
             // As the mailbox was made to do: it is counted, and has a dead letter.
             Refused::Lost(Parcel { message, .. }) => {
-                self.entry.to.overflowed(message);
+                self.to.overflowed(message);
                 Ok(())
             }
         })
     }
 }
 
+impl<M: Message> Future for Tell<'_, M> {
+    type Output = Result<(), TellError<M>>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        if let Some(mut message) = this.message.take() {
+            if this.expires.is_none() {
+                match this.to.tell_at_once(message) {
+                    Ok(()) => return Poll::Ready(Ok(())),
+                    Err(back) => message = back,
+                }
+            }
+            let parcel = Parcel {
+                expires: this.expires,
+                ..Parcel::told(message)
+            };
+            let mut entry = Entry::new(this.to, parcel, Way::Tell);
+            if let Some(limit) = this.within {
+                entry.limit(limit);
+            }
+            this.entry = Some(entry);
+        }
+        this.poll_entry(cx)
+    }
+}
+
 /// The future of [`ActorRef::ask`].
 #[must_use = "nothing is sent until the future is awaited"]
 pub struct Ask<'a, M: Message> {
-    entry: Entry<'a, M>,
-    entered: bool,
-    reply: Answer<Result<M::Reply, NoReply>>,
+    to: &'a dyn Receive<M>,
+    within: Duration,
+    step: AskStep<'a, M>,
 }
 
+enum AskStep<'a, M: Message> {
+    New(Option<M>),
+    /// On its way into the mailbox.
+    Entering(Entry<'a, M>, Answer<Result<M::Reply, NoReply>>),
+    /// In the mailbox, or in the handler.
+    Asked(Limit, Answer<Result<M::Reply, NoReply>>),
+    Done,
+}
+
+// No part of it is pinned; the message is moved out at the first poll.
+impl<M: Message> Unpin for Ask<'_, M> {}
+
 impl<'a, M: Message> Ask<'a, M> {
+    #[inline]
     fn new(to: &'a dyn Receive<M>, message: M) -> Self {
-        let (replier, reply) = slot();
-        let parcel = Parcel {
-            message,
-            reply: Some(replier),
-            tie: None,
-            expires: None,
-        };
-        let mut entry = Entry::new(to, parcel, Way::Ask);
-        entry.limit(ASK_TIMEOUT);
         Ask {
-            entry,
-            entered: false,
-            reply,
+            to,
+            within: ASK_TIMEOUT,
+            step: AskStep::New(Some(message)),
         }
     }
 
     /// Waits for the reply no longer than `limit`, counted from the first poll.
     pub fn within(mut self, limit: Duration) -> Self {
-        self.entry.limit(limit);
+        self.within = limit;
         self
+    }
+
+    #[cold]
+    fn poll_step(&mut self, cx: &mut Task<'_>) -> Poll<Result<M::Reply, AskError<M>>> {
+        if let AskStep::Entering(entry, _) = &mut self.step {
+            let Poll::Ready(entered) = entry.poll_enter(cx) else {
+                return Poll::Pending;
+            };
+            let step = std::mem::replace(&mut self.step, AskStep::Done);
+            let path = || self.to.path().clone();
+            match (entered, step) {
+                (Ok(()), AskStep::Entering(entry, answer)) => {
+                    self.step = AskStep::Asked(entry.into_limit(), answer);
+                }
+                (Ok(()), _) => {}
+                (Err(Refused::Stopped(Parcel { message, .. })), _) => {
+                    let path = path();
+                    return Poll::Ready(Err(AskError::Stopped { message, path }));
+                }
+                (Err(Refused::TimedOut(Parcel { message, .. }, waited)), _) => {
+                    return Poll::Ready(Err(AskError::NoRoom {
+                        message,
+                        path: path(),
+                        waited,
+                    }));
+                }
+                (
+                    Err(
+                        Refused::Full(Parcel { message, .. })
+                        | Refused::Lost(Parcel { message, .. }),
+                    ),
+                    _,
+                ) => {
+                    let path = path();
+                    return Poll::Ready(Err(AskError::Full { message, path }));
+                }
+            }
+        }
+        let AskStep::Asked(limit, answer) = &mut self.step else {
+            return Poll::Pending;
+        };
+        // The reply first: an answer that is there counts, however late it is looked at.
+        if let Poll::Ready(answer) = answer.poll(cx) {
+            self.step = AskStep::Done;
+            return Poll::Ready(self.answered(answer));
+        }
+        let Poll::Ready(waited) = limit.poll(self.to, cx) else {
+            return Poll::Pending;
+        };
+        self.step = AskStep::Done;
+        Poll::Ready(Err(AskError::Timeout {
+            path: self.to.path().clone(),
+            waited,
+        }))
+    }
+
+    #[inline]
+    fn answered(
+        &self,
+        answer: Option<Result<M::Reply, NoReply>>,
+    ) -> Result<M::Reply, AskError<M>> {
+        let path = || self.to.path().clone();
+        match answer {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(NoReply::Failed(reason))) => Err(AskError::Failed {
+                path: path(),
+                reason,
+            }),
+            Some(Err(NoReply::Abandoned)) => Err(AskError::Abandoned { path: path() }),
+            None => Err(AskError::Failed {
+                path: path(),
+                reason: "it was cut off before it replied".to_owned(),
+            }),
+        }
     }
 }
 
 impl<M: Message> Future for Ask<'_, M> {
     type Output = Result<M::Reply, AskError<M>>;
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let path = this.entry.to.path();
-        if !this.entered {
-            match this.entry.poll_enter(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) => this.entered = true,
-                Poll::Ready(Err(refused)) => {
-                    let path = path.clone();
-                    return Poll::Ready(Err(match refused {
-                        Refused::Stopped(Parcel { message, .. }) => {
-                            AskError::Stopped { message, path }
-                        }
-                        Refused::TimedOut(Parcel { message, .. }, waited) => AskError::NoRoom {
-                            message,
-                            path,
-                            waited,
-                        },
-                        Refused::Full(Parcel { message, .. })
-                        | Refused::Lost(Parcel { message, .. }) => AskError::Full { message, path },
-                    }));
+        if let AskStep::New(message) = &mut this.step
+            && let Some(message) = message.take()
+        {
+            let (replier, mut answer) = slot();
+            match this.to.ask_at_once(message, replier) {
+                Ok(()) => {
+                    // It may have been answered on this stack.
+                    if let Some(answer) = answer.try_take() {
+                        this.step = AskStep::Done;
+                        return Poll::Ready(this.answered(answer));
+                    }
+                    this.step = AskStep::Asked(Limit::Within(this.within), answer);
+                }
+                Err((message, replier)) => {
+                    let parcel = Parcel {
+                        reply: Some(replier),
+                        ..Parcel::told(message)
+                    };
+                    let mut entry = Entry::new(this.to, parcel, Way::Ask);
+                    entry.limit(this.within);
+                    this.step = AskStep::Entering(entry, answer);
                 }
             }
         }
-        // The reply first: an answer that is there counts, however late it is looked at.
-        if let Poll::Ready(reply) = this.reply.poll(cx) {
-            return Poll::Ready(match reply {
-                Some(Ok(answer)) => Ok(answer),
-                Some(Err(NoReply::Failed(reason))) => Err(AskError::Failed {
-                    path: path.clone(),
-                    reason,
-                }),
-                Some(Err(NoReply::Abandoned)) => Err(AskError::Abandoned { path: path.clone() }),
-                None => Err(AskError::Failed {
-                    path: path.clone(),
-                    reason: "it was cut off before it replied".to_owned(),
-                }),
-            });
-        }
-        this.entry.poll_limit(cx).map(|waited| {
-            Err(AskError::Timeout {
-                path: path.clone(),
-                waited,
-            })
-        })
+        this.poll_step(cx)
     }
 }
 
@@ -439,12 +546,12 @@ impl<M: Message> fmt::Debug for Recipient<M> {
 
 impl<M: Message> fmt::Debug for Tell<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Tell({})", self.entry.to.path())
+        write!(f, "Tell({})", self.to.path())
     }
 }
 
 impl<M: Message> fmt::Debug for Ask<'_, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Ask({})", self.entry.to.path())
+        write!(f, "Ask({})", self.to.path())
     }
 }

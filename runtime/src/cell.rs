@@ -19,8 +19,8 @@ use crate::core::ready::{Run, Runnable};
 use crate::core::statics::AtomicStatic;
 use crate::dead_letter::DeadLetterReason;
 use crate::driver::Driver;
-use crate::entry::{Hurry, Offered, Receive};
-use crate::envelope::{Letter, LetterTable, Parcel};
+use crate::entry::{Offered, Receive};
+use crate::envelope::{self, Letter, LetterTable, Parcel, ReplyTo};
 use crate::failure::{Cause, During, Failure, ShortType, guarded};
 use crate::life::{self, Life, Ran, Turn};
 use crate::mailbox::{
@@ -540,24 +540,35 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
     }
 
     #[inline]
-    fn offer(&self, parcel: Parcel<M>, when_full: WhenFull<'_>, hurry: Hurry) -> Offered<M> {
-        let admission = self.mailbox.offer(parcel.into_letter(), when_full);
-        if let Admission::Accepted { ready } = admission {
-            if ready {
-                let runs_here = hurry == Hurry::RunHere
-                    && self.terms.worker.is_none()
-                    && may_run_inside(&self.system);
-                if !runs_here || self.run(INSIDE_BUDGET) {
-                    self.make_ready();
-                }
+    fn tell_at_once(&self, message: M) -> Result<(), M> {
+        match envelope::offer_told(&self.mailbox, message) {
+            Ok(false) => Ok(()),
+            Ok(true) => {
+                self.make_ready();
+                Ok(())
             }
-            return Offered::Accepted;
+            Err(message) => Err(message),
         }
-        self.not_at_once(admission)
+    }
+
+    #[inline]
+    fn ask_at_once(&self, message: M, reply: ReplyTo<M>) -> Result<(), (M, ReplyTo<M>)> {
+        let is_ready = envelope::offer_asked(&self.mailbox, message, reply)?;
+        if is_ready {
+            let runs_here = self.terms.worker.is_none() && may_run_inside(&self.system);
+            if !runs_here || self.run(INSIDE_BUDGET) {
+                self.make_ready();
+            }
+        }
+        Ok(())
+    }
+
+    fn offer(&self, parcel: Parcel<M>, when_full: WhenFull<'_>) -> Offered<M> {
+        self.offered(self.mailbox.offer(parcel.into_letter(), when_full))
     }
 
     fn poll_ticket(&self, ticket: Ticket, waker: &Waker) -> Offered<M> {
-        self.not_at_once(self.mailbox.poll_ticket(ticket, waker))
+        self.offered(self.mailbox.poll_ticket(ticket, waker))
     }
 
     fn give_up(&self, ticket: Ticket, why: GivenUp) -> Option<Parcel<M>> {
@@ -600,7 +611,7 @@ const INSIDE_BUDGET: usize = 16;
 
 impl<A: Actor> ActorCell<A> {
     #[cold]
-    fn not_at_once<M: Message>(&self, admission: Admission<Letter<A>>) -> Offered<M>
+    fn offered<M: Message>(&self, admission: Admission<Letter<A>>) -> Offered<M>
     where
         A: Handler<M>,
     {

@@ -8,14 +8,21 @@ use std::time::Duration;
 
 use tokio::time::Sleep;
 
-use crate::envelope::Parcel;
+use crate::envelope::{Parcel, ReplyTo};
 use crate::mailbox::{GivenUp, Ticket, WhenFull};
 use crate::{Message, Path};
 
 /// What a mailbox offers to a sender who knows the message but not the actor.
 pub(crate) trait Receive<M: Message>: Send + Sync {
     fn path(&self) -> &Path;
-    fn offer(&self, parcel: Parcel<M>, when_full: WhenFull<'_>, hurry: Hurry) -> Offered<M>;
+    /// Puts a message into the mailbox if there is room and nobody waits.
+    ///
+    /// # Errors
+    /// Gives the message back where it takes [`offer`](Self::offer) to say what becomes of it.
+    fn tell_at_once(&self, message: M) -> Result<(), M>;
+    /// The same for a question; an idle actor may answer it on the caller's stack.
+    fn ask_at_once(&self, message: M, reply: ReplyTo<M>) -> Result<(), (M, ReplyTo<M>)>;
+    fn offer(&self, parcel: Parcel<M>, when_full: WhenFull<'_>) -> Offered<M>;
     fn poll_ticket(&self, ticket: Ticket, waker: &Waker) -> Offered<M>;
     fn give_up(&self, ticket: Ticket, why: GivenUp) -> Option<Parcel<M>>;
     /// Makes a dead letter of a message that a full mailbox lost.
@@ -26,15 +33,6 @@ pub(crate) trait Receive<M: Message>: Send + Sync {
         M: fmt::Debug;
     fn sleep(&self, duration: Duration) -> Pin<Box<Sleep>>;
     fn same_role(&self, role: usize) -> bool;
-}
-
-/// What a sender does until its message is handled.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Hurry {
-    /// It goes on with something else.
-    No,
-    /// It waits for nothing else: an idle actor may handle the message on the sender's stack.
-    RunHere,
 }
 
 /// [`Admission`](crate::mailbox::Admission) with the message's type known again.
@@ -49,7 +47,7 @@ pub(crate) enum Offered<M: Message> {
 
 /// The way of one message into one mailbox, with an optional time limit.
 pub(crate) struct Entry<'a, M: Message> {
-    pub(crate) to: &'a dyn Receive<M>,
+    to: &'a dyn Receive<M>,
     step: Step<M>,
     limit: Option<Limit>,
     way: Way,
@@ -69,9 +67,29 @@ enum Step<M: Message> {
     Done,
 }
 
-enum Limit {
+/// A time limit, whose clock starts when it is first polled.
+pub(crate) enum Limit {
     Within(Duration),
     Running(Duration, Pin<Box<Sleep>>),
+}
+
+impl Limit {
+    pub(crate) fn poll<M: Message>(
+        &mut self,
+        to: &dyn Receive<M>,
+        cx: &mut Task<'_>,
+    ) -> Poll<Duration> {
+        if let Limit::Within(limit) = *self {
+            *self = Limit::Running(limit, to.sleep(limit));
+        }
+        match self {
+            Limit::Running(limit, sleep) => {
+                let limit = *limit;
+                sleep.as_mut().poll(cx).map(|()| limit)
+            }
+            Limit::Within(_) => Poll::Pending,
+        }
+    }
 }
 
 /// Why a message did not get in.
@@ -101,24 +119,15 @@ impl<'a, M: Message> Entry<'a, M> {
         self.limit = Some(Limit::Within(limit));
     }
 
-    /// Changes the message before it is offered.
-    pub(crate) fn prepare(&mut self, change: impl FnOnce(&mut Parcel<M>)) {
-        if let Step::New(Some(parcel)) = &mut self.step {
-            change(parcel);
-        }
+    /// What is left of the limit, once the message is in.
+    pub(crate) fn into_limit(mut self) -> Limit {
+        self.limit.take().unwrap_or(Limit::Within(Duration::MAX))
     }
 
-    /// Polls the time limit, whose clock starts at the first poll.
-    pub(crate) fn poll_limit(&mut self, cx: &mut Task<'_>) -> Poll<Duration> {
-        if let Some(Limit::Within(limit)) = self.limit {
-            self.limit = Some(Limit::Running(limit, self.to.sleep(limit)));
-        }
+    fn poll_limit(&mut self, cx: &mut Task<'_>) -> Poll<Duration> {
         match &mut self.limit {
-            Some(Limit::Running(limit, sleep)) => {
-                let limit = *limit;
-                sleep.as_mut().poll(cx).map(|()| limit)
-            }
-            _ => Poll::Pending,
+            Some(limit) => limit.poll(self.to, cx),
+            None => Poll::Pending,
         }
     }
 
@@ -126,12 +135,12 @@ impl<'a, M: Message> Entry<'a, M> {
         let offered = match &mut self.step {
             Step::New(parcel) => match parcel.take() {
                 Some(parcel) => {
-                    let (when_full, hurry) = match self.way {
-                        Way::Tell => (WhenFull::Wait(cx.waker()), Hurry::No),
-                        Way::Ask => (WhenFull::WaitOrRefuse(cx.waker()), Hurry::RunHere),
-                        Way::Publish => (WhenFull::WaitOrDrop(cx.waker()), Hurry::No),
+                    let when_full = match self.way {
+                        Way::Tell => WhenFull::Wait(cx.waker()),
+                        Way::Ask => WhenFull::WaitOrRefuse(cx.waker()),
+                        Way::Publish => WhenFull::WaitOrDrop(cx.waker()),
                     };
-                    self.to.offer(parcel, when_full, hurry)
+                    self.to.offer(parcel, when_full)
                 }
                 None => Offered::Accepted,
             },

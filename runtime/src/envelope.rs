@@ -13,10 +13,11 @@ use std::task::{Context as Task, Poll};
 
 use tokio::time::Instant;
 
-use crate::core::inline::{Family, Form, Inline, Kind};
+use crate::core::inline::{Family, Form, Inline, Kind, is_inline};
 use crate::core::pooled::Pooled;
 use crate::core::slot::Replier;
 use crate::life::{Life, Outcome};
+use crate::mailbox::Mailbox;
 use crate::tally::Dropped;
 use crate::{Actor, Handler, Message};
 
@@ -105,6 +106,50 @@ impl<M: Message> Parcel<M> {
             Err(_) => unreachable!("a mailbox handed back a message of another sender"),
         }
     }
+}
+
+/// Puts a message into a mailbox if there is room; see [`Mailbox::offer_at_once`].
+#[inline(always)]
+pub(crate) fn offer_told<A: Handler<M>, M: Message, L: Copy>(
+    mailbox: &Mailbox<Letter<A>, L>,
+    message: M,
+) -> Result<bool, M> {
+    if is_inline::<Told<M>>() {
+        return mailbox.offer_at_once(message, |message| Letter::new(Told(message)));
+    }
+    // A box is made before the lock is taken.
+    let letter = Letter::new(Told(message));
+    mailbox
+        .offer_at_once(letter, |letter| letter)
+        .map_err(|letter| Parcel::from_letter(letter).message)
+}
+
+/// The same for a question.
+#[inline(always)]
+pub(crate) fn offer_asked<A: Handler<M>, M: Message, L: Copy>(
+    mailbox: &Mailbox<Letter<A>, L>,
+    message: M,
+    reply: ReplyTo<M>,
+) -> Result<bool, (M, ReplyTo<M>)> {
+    if is_inline::<Asked<M>>() {
+        return mailbox.offer_at_once((message, reply), |(message, reply)| {
+            let reply = Some(reply);
+            Letter::new(Asked { message, reply })
+        });
+    }
+    // A box is made before the lock is taken.
+    let reply = Some(reply);
+    let letter = Letter::new(Asked { message, reply });
+    mailbox
+        .offer_at_once(letter, |letter| letter)
+        .map_err(|letter| match Parcel::from_letter(letter) {
+            Parcel {
+                message,
+                reply: Some(reply),
+                ..
+            } => (message, reply),
+            _ => unreachable!("a question has a reply address"),
+        })
 }
 
 /// A message on its way to an `A`, its type forgotten; small ones are not allocated.

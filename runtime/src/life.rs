@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
 use greenroom_supervision::Exit;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::cell::ActorCell;
 use crate::core::pooled::Pooled;
@@ -27,6 +27,7 @@ use crate::failure::{Cause, During, FailureKind, Panic, guarded, text_of};
 use crate::mailbox::{Control, Desk, Left, Next};
 use crate::role::{Boss, Ended, RestartReason};
 use crate::snapshot::ActorState;
+use crate::tally::Dropped;
 use crate::{Actor, Context};
 
 /// What there is of an actor between its start and its end.
@@ -219,34 +220,32 @@ unsafe fn steps<A: Actor>(
                     return Stopped::Left(cell.mailbox.pause(unsafe { &(*place).desk }));
                 }
                 // SAFETY: see above.
-                let next = unsafe {
+                let at_once = unsafe {
                     if (*place).stage.cx.stop_requested() {
                         (*place).stop(cell, Ended::normal());
                         continue;
                     }
-                    cell.mailbox.next(&(*place).desk, (*place).draining)
+                    cell.mailbox.next_at_once(&(*place).desk)
                 };
-                match next {
-                    Next::Message(mut letter, since) => {
+                if let Some((letter, is_stamped)) = at_once {
+                    turn.budget -= 1;
+                    // SAFETY: see above.
+                    unsafe {
+                        let since = if is_stamped {
+                            cell.mailbox.take_stamp(&(*place).desk)
+                        } else {
+                            None
+                        };
+                        begin(cell, life, letter, since);
+                    }
+                    continue;
+                }
+                // SAFETY: see above.
+                match unsafe { cell.mailbox.next(&(*place).desk, (*place).draining) } {
+                    Next::Message(letter, since) => {
                         turn.budget -= 1;
-                        let table = letter.table();
                         // SAFETY: see above.
-                        unsafe {
-                            (*place).in_hand = Some(table);
-                            cell.show_in_hand(table);
-                            if let Some(check) = table.check {
-                                let incarnation = (*place).stage.cx.incarnation();
-                                if let Err(why) = check(&mut letter, incarnation) {
-                                    cell.discard(&(*place).desk, table, why);
-                                    // What a message does when it is dropped is its author's code,
-                                    // and no reason to end this life.
-                                    let _ = guarded(|| drop(letter));
-                                    continue;
-                                }
-                            }
-                            (*place).stage.cx.begin(since);
-                            (*place).future = Some((table.begin)(letter, life));
-                        }
+                        unsafe { begin(cell, life, letter, since) };
                     }
                     Next::Idle => return Stopped::Left(Left::Gone),
                     // SAFETY: see above.
@@ -302,6 +301,56 @@ unsafe fn steps<A: Actor>(
                 }
             },
             Phase::Over => return Stopped::Over,
+        }
+    }
+}
+
+/// Takes a message in hand: its future is the next step.
+///
+/// # Safety
+/// As [`run`]; the life has no future.
+#[inline(always)]
+unsafe fn begin<A: Actor>(
+    cell: &ActorCell<A>,
+    life: NonNull<Life<A>>,
+    letter: Letter<A>,
+    since: Option<Instant>,
+) {
+    let place = life.as_ptr();
+    let table = letter.table();
+    // SAFETY: as the caller promises.
+    unsafe {
+        (*place).in_hand = Some(table);
+        cell.show_in_hand(table);
+        (*place).stage.cx.begin(since);
+        match table.check {
+            None => (*place).future = Some((table.begin)(letter, life)),
+            Some(check) => check_and_begin(cell, life, letter, check),
+        }
+    }
+}
+
+/// The same for one that may not be handled any more.
+///
+/// # Safety
+/// As [`begin`].
+#[cold]
+unsafe fn check_and_begin<A: Actor>(
+    cell: &ActorCell<A>,
+    life: NonNull<Life<A>>,
+    mut letter: Letter<A>,
+    check: fn(&mut Letter<A>, u64) -> Result<(), Dropped>,
+) {
+    let (place, table) = (life.as_ptr(), letter.table());
+    // SAFETY: as the caller promises.
+    unsafe {
+        if let Err(why) = check(&mut letter, (*place).stage.cx.incarnation()) {
+            cell.discard(&(*place).desk, table, why);
+            // What a message does when it is dropped is its author's code, and no reason to end
+            // this life.
+            let _ = guarded(|| drop(letter));
+        } else {
+            (*place).future = Some((table.begin)(letter, life));
         }
     }
 }

@@ -216,23 +216,21 @@ impl<E> Desk<E> {
         }
     }
 
-    /// A section of the runner; `None` if it has to ask under the lock.
-    ///
-    /// # Safety
-    /// Only the one who runs the life calls this, and not under the lock.
+    /// Begins a section of the runner; `false` if it has to ask under the lock instead.
     #[inline(always)]
-    unsafe fn section<R>(&self, step: impl FnOnce(&mut Batch<E>) -> R) -> Option<R> {
+    fn begin(&self) -> bool {
         self.touching.store(true, Ordering::Relaxed);
         fence::light();
-        if self.attention.load(Ordering::Acquire) != 0 {
-            self.touching.store(false, Ordering::Release);
-            return None;
+        let is_ours = self.attention.load(Ordering::Acquire) == 0;
+        if !is_ours {
+            self.end();
         }
-        // SAFETY: the caller is the only runner, and whoever else wants the batch waits for the
-        // end of this section, since `attention` was not set when it began.
-        let result = self.batch.with_mut(|batch| step(unsafe { &mut *batch }));
+        is_ours
+    }
+
+    #[inline(always)]
+    fn end(&self) {
         self.touching.store(false, Ordering::Release);
-        Some(result)
     }
 
     /// Returns whether the life has been told to end at once.
@@ -396,34 +394,37 @@ impl<E, L: Copy> Mailbox<E, L> {
 
     // ===== senders =====
 
-    /// Offers a message.
-    #[inline]
-    pub(crate) fn offer(&self, message: E, when_full: WhenFull<'_>) -> Admission<E> {
+    /// Queues the message that `write` makes if there is room for it; returns whether the actor is to be made ready.
+    ///
+    /// It is made of its parts in its place in the queue: moving it there costs more than all the
+    /// rest. `make` runs under the lock, and so only puts together what is there.
+    ///
+    /// # Errors
+    /// Gives the parts back where it takes [`offer`](Self::offer) to say what becomes of the message.
+    #[inline(always)]
+    pub(crate) fn offer_at_once<T>(&self, parts: T, make: impl FnOnce(T) -> E) -> Result<bool, T> {
         let tick = clock::tick();
-        let mut message = Some(message);
-        let ready = self.inner.with(|inner| {
+        self.inner.with(|inner| {
             if !inner.open || inner.someone_waits() || !self.has_room(inner) {
-                return None;
+                return Err(parts);
             }
-            // Taken here and not above, so that nothing is moved twice.
-            if let Some(message) = message.take() {
-                self.push(inner, message, tick);
+            let number = inner.enqueued;
+            if number & u64::from(self.every - 1) == 0 || tick != inner.tick {
+                inner.stamp(number, tick);
             }
+            inner.enqueued = number + 1;
             let ready = inner.state == State::Idle;
             if ready {
                 inner.state = State::Ready;
             }
-            Some(ready)
-        });
-        match (ready, message) {
-            (Some(ready), _) => Admission::Accepted { ready },
-            (None, Some(message)) => self.offer_slowly(message, when_full),
-            (None, None) => unreachable!("a message is taken only where it is accepted"),
-        }
+            inner.queue.push_back(make(parts));
+            Ok(ready)
+        })
     }
 
+    /// Offers a message, whatever the mailbox is at.
     #[cold]
-    fn offer_slowly(&self, message: E, when_full: WhenFull<'_>) -> Admission<E> {
+    pub(crate) fn offer(&self, message: E, when_full: WhenFull<'_>) -> Admission<E> {
         // Cloning a waker is its executor's code: not under the lock.
         let waker = match when_full {
             WhenFull::Wait(waker) | WhenFull::WaitOrRefuse(waker) | WhenFull::WaitOrDrop(waker)
@@ -505,8 +506,7 @@ impl<E, L: Copy> Mailbox<E, L> {
     fn push(&self, inner: &mut Inner<E, L>, message: E, tick: u32) {
         let number = inner.enqueued;
         if number & u64::from(self.every - 1) == 0 || tick != inner.tick {
-            inner.tick = tick;
-            inner.stamp(number);
+            inner.stamp(number, tick);
         }
         inner.queue.push_back(message);
         inner.enqueued = number + 1;
@@ -683,45 +683,54 @@ impl<E, L: Copy> Mailbox<E, L> {
                 return None;
             };
             debug_assert!(!inner.running, "a life is run by two");
+            let life = reader.life;
+            // SAFETY: the desk lives while it stands there, nobody runs the life yet, and all others
+            // that reach the batch hold this lock.
+            let batch = unsafe { reader.desk.as_ref().batch.with_mut(|batch| &mut *batch) };
+            if batch.messages.is_empty() && self.overflow != Overflow::DropOldest {
+                std::mem::swap(&mut batch.messages, &mut inner.queue);
+                batch.stamped = inner.next_stamp();
+            }
             inner.running = true;
             inner.woken = false;
             inner.state = State::Ready;
-            Some(reader.life)
+            Some(life)
         })
     }
 
-    /// Takes the next message or word of the control lane.
+    /// Takes the next message of the batch; with whether it has a stamp. `None` where it takes [`next`](Self::next).
     ///
     /// A message that is returned is in flight until [`finish`](Self::finish),
     /// [`fail`](Self::fail) or [`discard`](Self::discard).
     ///
     /// # Safety
     /// Only the one who runs the life that owns the desk calls this.
-    #[inline]
-    pub(crate) unsafe fn next(&self, desk: &Desk<E>, draining: bool) -> Next<E> {
-        // SAFETY: as the caller promises.
-        let step = unsafe {
-            desk.section(|batch| {
-                let message = batch.messages.pop_front()?;
-                let number = self.taken.load(Ordering::Relaxed);
-                self.taken.store(number + 1, Ordering::Release);
-                Some((message, number == batch.stamped))
-            })
-        };
-        match step {
-            Some(Some((message, false))) => Next::Message(message, None),
-            Some(Some((message, true))) => {
-                // SAFETY: as the caller promises.
-                let since = unsafe { self.take_stamp(desk) };
-                Next::Message(message, since)
-            }
-            // SAFETY: as the caller promises.
-            _ => unsafe { self.next_slowly(desk, draining) },
+    #[inline(always)]
+    pub(crate) unsafe fn next_at_once(&self, desk: &Desk<E>) -> Option<(E, bool)> {
+        if !desk.begin() {
+            return None;
         }
+        // SAFETY: the caller is the only runner, and whoever else wants the batch waits for the
+        // end of this section.
+        let batch = desk.batch.with_mut(|batch| unsafe { &mut *batch });
+        let message = batch.messages.pop_front();
+        let is_stamped = if message.is_some() {
+            let number = self.taken.load(Ordering::Relaxed);
+            self.taken.store(number + 1, Ordering::Release);
+            number == batch.stamped
+        } else {
+            false
+        };
+        desk.end();
+        message.map(|message| (message, is_stamped))
     }
 
+    /// Returns when the message in hand was queued.
+    ///
+    /// # Safety
+    /// As [`next_at_once`](Self::next_at_once).
     #[cold]
-    unsafe fn take_stamp(&self, desk: &Desk<E>) -> Option<Instant> {
+    pub(crate) unsafe fn take_stamp(&self, desk: &Desk<E>) -> Option<Instant> {
         self.inner.with(|inner| {
             if !inner.has_desk(desk) {
                 return None;
@@ -736,9 +745,12 @@ impl<E, L: Copy> Mailbox<E, L> {
         })
     }
 
-    /// The same under the lock: the batch is used up, or somebody called for attention.
+    /// Takes the next message or word of the control lane, under the lock: the batch is used up, or somebody called for attention.
+    ///
+    /// # Safety
+    /// As [`next_at_once`](Self::next_at_once).
     #[inline(never)]
-    unsafe fn next_slowly(&self, desk: &Desk<E>, draining: bool) -> Next<E> {
+    pub(crate) unsafe fn next(&self, desk: &Desk<E>, draining: bool) -> Next<E> {
         let mut woken = Woken::default();
         let next = self.inner.with(|inner| {
             if !inner.has_desk(desk) {
@@ -800,12 +812,12 @@ impl<E, L: Copy> Mailbox<E, L> {
     /// Counts the message in flight as handled; `false` if this life was cut off meanwhile.
     ///
     /// # Safety
-    /// As [`next`](Self::next).
-    #[inline]
+    /// As [`next_at_once`](Self::next_at_once).
+    #[inline(always)]
     pub(crate) unsafe fn finish(&self, desk: &Desk<E>) -> bool {
-        // SAFETY: as the caller promises.
-        let step = unsafe { desk.section(|_| self.count_done()) };
-        if step.is_some() {
+        if desk.begin() {
+            self.count_done();
+            desk.end();
             return true;
         }
         self.inner.with(|inner| {
@@ -1128,7 +1140,8 @@ impl<E, L> Inner<E, L> {
     }
 
     #[cold]
-    fn stamp(&mut self, number: u64) {
+    fn stamp(&mut self, number: u64, tick: u32) {
+        self.tick = tick;
         let now = Instant::now();
         self.rare().stamps.push_back((number, now));
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use dashmap::DashMap;
 
-use crate::entry::{Entry, Hurry, Offered, Receive, Refused, Way};
+use crate::entry::{Entry, Offered, Receive, Refused, Way};
 use crate::envelope::Parcel;
 use crate::failure::ShortType;
 use crate::mailbox::WhenFull;
@@ -167,9 +167,12 @@ impl Registry {
         topic.counts.published.fetch_add(1, Ordering::Relaxed);
         let mut delivery = Delivery::default();
         for subscriber in topic.subscribers.load().iter() {
-            match subscriber.offer(Parcel::told(event.clone()), WhenFull::Drop, Hurry::No) {
+            let Err(event) = subscriber.tell_at_once(event.clone()) else {
+                delivery.delivered += 1;
+                continue;
+            };
+            match subscriber.offer(Parcel::told(event), WhenFull::Drop) {
                 Offered::Accepted | Offered::Waiting(_) => {
-                    topic.counts.delivered.fetch_add(1, Ordering::Relaxed);
                     delivery.delivered += 1;
                 }
                 Offered::Full(parcel) | Offered::Lost(parcel) => {
@@ -180,6 +183,11 @@ impl Registry {
                 }
             }
         }
+        let delivered = delivery.delivered as u64;
+        topic
+            .counts
+            .delivered
+            .fetch_add(delivered, Ordering::Relaxed);
         delivery
     }
 

@@ -35,7 +35,8 @@ pub(crate) struct Form {
     drop: Option<unsafe fn(*mut u8)>,
 }
 
-const fn is_inline<V>() -> bool {
+/// Whether a value of this type lies inside, or is boxed.
+pub(crate) const fn is_inline<V>() -> bool {
     size_of::<V>() <= WORDS * size_of::<u64>() && align_of::<V>() <= align_of::<u64>()
 }
 

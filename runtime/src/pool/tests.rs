@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
-use std::sync::{Arc, Barrier, Mutex, Weak};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,9 @@ use crate::core::ready::{Run, Runnable};
 
 type Action = Box<dyn FnMut(&Arc<Cell>) -> bool + Send>;
 
-/// What becomes of an actor's cell: runs as often as it was told, is in one queue at most.
+/// Like an actor's cell: runs as often as it was told, and is in one queue at most.
+///
+/// Each test holds its cells until its pool has let go of them.
 struct Cell {
     told: AtomicUsize,
     ran: AtomicUsize,
@@ -21,18 +23,16 @@ struct Cell {
     action: Mutex<Action>,
     /// Keeps itself alive while it is in a queue.
     itself: Mutex<Option<Arc<Cell>>>,
-    weak: Weak<Cell>,
 }
 
 impl Cell {
     fn new(action: impl FnMut(&Arc<Cell>) -> bool + Send + 'static) -> Arc<Cell> {
-        Arc::new_cyclic(|weak| Cell {
+        Arc::new(Cell {
             told: AtomicUsize::new(0),
             ran: AtomicUsize::new(0),
             abandoned: AtomicUsize::new(0),
             action: Mutex::new(Box::new(action)),
             itself: Mutex::new(None),
-            weak: weak.clone(),
         })
     }
 
@@ -59,7 +59,6 @@ impl Cell {
     }
 }
 
-// SAFETY of the calls: a local `Arc` keeps it alive to the end of each.
 impl Run for Cell {
     fn run(&self, _: usize) -> bool {
         let itself = self
@@ -74,8 +73,7 @@ impl Run for Cell {
             *self.itself.lock().unwrap() = Some(itself);
             return true;
         }
-        assert!(!again, "told once more instead");
-        // Dropped by whoever made the cell: tests hold their cells.
+        assert!(!again, "what wants to run again tells itself");
         false
     }
 

@@ -218,13 +218,15 @@ mod models {
         Shared::new(Ready::new((0..workers).map(|_| Bell(Notify::new()))))
     }
 
-    /// Tries every interleaving; of larger models those with at most so many preemptions.
+    /// Tries every interleaving; of larger models those with at most so many preemptions, and of
+    /// the largest those of them that it gets to in half a minute.
     fn model(preemptions: Option<usize>, body: impl Fn() + Sync + Send + 'static) {
         let mut builder = loom::model::Builder::new();
         if builder.preemption_bound.is_none() {
             builder.preemption_bound = preemptions;
         }
         builder.max_branches = 100_000;
+        builder.max_duration = Some(std::time::Duration::from_secs(30));
         builder.check(body);
     }
 
@@ -259,6 +261,7 @@ mod models {
         Job::new(move || {
             if count.fetch_add(1, SeqCst) + 1 == all {
                 ready.end();
+                (0..ready.workers()).for_each(|n| ready.unpark_of(n).0.notify());
             }
             false
         })
@@ -287,7 +290,7 @@ mod models {
 
     #[test]
     fn two_pushers_and_a_worker_that_parks() {
-        model(Some(3), || {
+        model(Some(1), || {
             let ready = pool(1);
             let count = Arc::default();
             let jobs = [last_of(2, &ready, &count), last_of(2, &ready, &count)];
@@ -322,6 +325,13 @@ mod models {
         });
     }
 
+    /// Blocks worker `n` until the last job has run elsewhere.
+    fn block(ready: &Pool, n: usize) {
+        while !ready.has_ended() {
+            ready.unpark_of(n).0.wait();
+        }
+    }
+
     /// Becomes worker `n`, shares one job, and is blocked then until the pool ends.
     fn share(ready: &Pool, n: usize, job: &Arc<Job>, rest: &Arc<Job>) {
         ready.be(n, || {
@@ -329,16 +339,14 @@ mod models {
             ready.push(rest.ready());
             ready.push(job.ready());
             owner.share(0);
-            while !ready.has_ended() {
-                thread::yield_now();
-            }
+            block(ready, n);
         });
     }
 
     #[test]
     fn one_that_shares_and_one_that_searches() {
         for spins in [false, true] {
-            model(Some(3), move || {
+            model(Some(2), move || {
                 let ready = pool(2);
                 let (job, rest) = (last_of(1, &ready, &Arc::default()), Job::idle());
                 let worker = {
@@ -347,16 +355,66 @@ mod models {
                 };
                 share(&ready, 0, &job, &rest);
                 worker.join().unwrap();
-                assert_eq!((job.ran(), rest.ran()), (1, 0));
+                assert_eq!(job.ran(), 1);
                 assert!(rest.is_done_with());
             });
         }
     }
 
     #[test]
+    fn one_that_shares_twice_and_one_that_searches() {
+        model(Some(2), || {
+            let ready = pool(2);
+            let count = Arc::default();
+            let jobs = [last_of(2, &ready, &count), last_of(2, &ready, &count)];
+            let rest = Job::idle();
+            let worker = {
+                let ready = ready.clone();
+                thread::spawn(move || work(&ready, 1, false))
+            };
+            ready.be(0, || {
+                let Some(owner) = ready.here() else { return };
+                ready.push(rest.ready());
+                for job in &jobs {
+                    ready.push(job.ready());
+                    owner.share(0);
+                }
+                block(&ready, 0);
+            });
+            worker.join().unwrap();
+            assert!(jobs.iter().all(|job| job.ran() == 1));
+            assert!(rest.is_done_with());
+        });
+    }
+
+    #[test]
+    fn one_that_searches_and_is_opened() {
+        // Whoever opens it finds it without work or with what it has just found.
+        model(Some(2), || {
+            let ready = pool(2);
+            let (job, rest) = (last_of(1, &ready, &Arc::default()), Job::idle());
+            let worker = {
+                let ready = ready.clone();
+                thread::spawn(move || work(&ready, 1, false))
+            };
+            ready.be(0, || {
+                let Some(owner) = ready.here() else { return };
+                ready.push(rest.ready());
+                ready.push(job.ready());
+                owner.share(0);
+                ready.open(1);
+                block(&ready, 0);
+            });
+            worker.join().unwrap();
+            assert_eq!(job.ran(), 1);
+            assert!(rest.is_done_with());
+        });
+    }
+
+    #[test]
     fn two_that_share_and_one_that_searches() {
         for spins in [false, true] {
-            model(Some(2), move || {
+            model(Some(1), move || {
                 let ready = pool(3);
                 let count = Arc::default();
                 let jobs = [last_of(2, &ready, &count), last_of(2, &ready, &count)];
@@ -402,7 +460,7 @@ mod models {
 
     #[test]
     fn what_is_behind_a_blocked_run_goes_to_a_worker_that_parks() {
-        model(Some(2), || {
+        model(Some(1), || {
             let ready = pool(2);
             let job = last_of(1, &ready, &Arc::default());
             let worker = {
@@ -411,19 +469,12 @@ mod models {
             };
             let opener = {
                 let ready = ready.clone();
-                thread::spawn(move || {
-                    // As the watchdog does: as long as it is blocked.
-                    while !ready.has_ended() {
-                        ready.open(0);
-                        thread::yield_now();
-                    }
-                })
+                thread::spawn(move || ready.open(0))
             };
+            // Opened before, after or amidst the push: it gets out.
             ready.be(0, || {
                 ready.push(job.ready());
-                while !ready.has_ended() {
-                    thread::yield_now();
-                }
+                block(&ready, 0);
             });
             opener.join().unwrap();
             worker.join().unwrap();
