@@ -256,7 +256,7 @@ pub struct Tell<'a, M: Message> {
     within: Option<Duration>,
     expires: Option<Instant>,
     /// For one that does not get in at once.
-    entry: Option<Entry<'a, M>>,
+    entry: Option<Box<Entry<'a, M>>>,
 }
 
 // No part of it is pinned; the message is moved out at the first poll.
@@ -340,7 +340,7 @@ impl<M: Message> Future for Tell<'_, M> {
             if let Some(limit) = this.within {
                 entry.limit(limit);
             }
-            this.entry = Some(entry);
+            this.entry = Some(Box::new(entry));
         }
         this.poll_entry(cx)
     }
@@ -357,7 +357,7 @@ pub struct Ask<'a, M: Message> {
 enum AskStep<'a, M: Message> {
     New(Option<M>),
     /// On its way into the mailbox.
-    Entering(Entry<'a, M>, Answer<Result<M::Reply, NoReply>>),
+    Entering(Box<Entry<'a, M>>, Answer<Result<M::Reply, NoReply>>),
     /// In the mailbox, or in the handler.
     Asked(Limit, Answer<Result<M::Reply, NoReply>>),
     Done,
@@ -483,7 +483,7 @@ impl<M: Message> Future for Ask<'_, M> {
                     };
                     let mut entry = Entry::new(this.to, parcel, Way::Ask);
                     entry.limit(this.within);
-                    this.step = AskStep::Entering(entry, answer);
+                    this.step = AskStep::Entering(Box::new(entry), answer);
                 }
             }
         }

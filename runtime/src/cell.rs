@@ -273,9 +273,12 @@ impl<A: Actor> ActorCell<A> {
     /// Runs the life that is ready.
     #[inline]
     fn turn(&self, only: Option<u64>, turn: Turn<'_, '_>) -> Ran {
-        match self.mailbox.enter(only) {
-            // SAFETY: the mailbox gave the life to this run.
-            Some(life) => as_actor(self, || unsafe { life::run(self, life.0, turn) }),
+        let mut hand = None;
+        match self.mailbox.enter(only, &mut hand) {
+            Some((life, is_stamped)) => as_actor(self, || {
+                // SAFETY: the mailbox gave the life and the message to this run.
+                unsafe { life::run(self, life.0, &mut hand, is_stamped, turn) }
+            }),
             None => {
                 if only.is_none() {
                     self.adopt();
@@ -360,8 +363,11 @@ impl<A: Actor> Run for ActorCell<A> {
     }
 
     fn abandon(&self) {
-        match self.mailbox.enter(None) {
-            Some(life) => {
+        let mut hand = None;
+        match self.mailbox.enter(None, &mut hand) {
+            Some((life, _)) => {
+                // It is in flight, and counts as failed with the life.
+                let _ = guarded(|| drop(hand));
                 // SAFETY: the mailbox gave it to this run, which holds a reference while it ends it.
                 let cell = Arc::clone(unsafe { (*life.0.as_ptr()).stage.cx.cell() });
                 let incarnation = cell.mailbox.reading(false).incarnation;

@@ -124,17 +124,15 @@ impl<A: Actor> Context<A> {
         self.tasks = None;
     }
 
-    /// A message is taken in hand; one that has a stamp is timed.
+    /// A message is taken in hand.
     #[inline(always)]
-    pub(crate) fn begin(&mut self, queued: Option<Instant>) {
+    pub(crate) fn begin(&mut self) {
         self.untimed += 1;
-        if let Some(queued) = queued {
-            self.begin_timed(queued);
-        }
     }
 
+    /// It has a stamp, and is timed.
     #[cold]
-    fn begin_timed(&mut self, queued: Instant) {
+    pub(crate) fn begin_timed(&mut self, queued: Instant) {
         let now = Instant::now();
         self.cell
             .group

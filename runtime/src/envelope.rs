@@ -3,18 +3,15 @@
 #![allow(unsafe_code)]
 
 use std::any::type_name;
-use std::future::Future;
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context as Task, Poll};
 
 use tokio::time::Instant;
 
 use crate::core::inline::{Family, Form, Inline, Kind, is_inline};
-use crate::core::pooled::Pooled;
+use crate::core::pooled::{Pooled, Then};
 use crate::core::slot::Replier;
 use crate::life::{Life, Outcome};
 use crate::mailbox::Mailbox;
@@ -172,7 +169,8 @@ pub(crate) struct LetterTable<A: Actor> {
     ///
     /// # Safety
     /// The future is dropped before the life, and while it exists nobody else touches the life's stage.
-    pub(crate) begin: unsafe fn(Letter<A>, NonNull<Life<A>>) -> Pooled<Outcome<A::Error>>,
+    pub(crate) begin:
+        unsafe fn(&mut Option<Letter<A>>, NonNull<Life<A>>) -> Pooled<Outcome<A::Error>>,
     /// Tells whoever asked that the message will not be handled.
     pub(crate) abandon: fn(&mut Letter<A>),
 }
@@ -197,10 +195,10 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Told<M>> for Letters<A> {
         form: Form::of::<Told<M>>(),
         message_type: type_name::<M>,
         check: None,
-        begin: |letter, life| match letter.downcast::<Told<M>>() {
+        begin: |hand, life| match hand.take().map(Letter::downcast::<Told<M>>) {
             // SAFETY: as the caller promises.
-            Ok(Told(message)) => unsafe { handle(message, None, life) },
-            Err(_) => unreachable!("a letter of another type has another table"),
+            Some(Ok(Told(message))) => unsafe { handle(message, None, life) },
+            _ => unreachable!("a letter of another type has another table"),
         },
         abandon: |_| {},
     };
@@ -212,10 +210,10 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Asked<M>> for Letters<A> {
         form: Form::of::<Asked<M>>(),
         message_type: type_name::<M>,
         check: None,
-        begin: |letter, life| match letter.downcast::<Asked<M>>() {
+        begin: |hand, life| match hand.take().map(Letter::downcast::<Asked<M>>) {
             // SAFETY: as the caller promises.
-            Ok(Asked { message, reply }) => unsafe { handle(message, reply, life) },
-            Err(_) => unreachable!("a letter of another type has another table"),
+            Some(Ok(Asked { message, reply })) => unsafe { handle(message, reply, life) },
+            _ => unreachable!("a letter of another type has another table"),
         },
         abandon: |letter| {
             if let Some(asked) = letter.get_mut::<Asked<M>>() {
@@ -234,10 +232,10 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Parcel<M>> for Letters<A> {
             Some(parcel) => parcel.check(incarnation),
             None => Ok(()),
         }),
-        begin: |letter, life| match letter.downcast::<Parcel<M>>() {
+        begin: |hand, life| match hand.take().map(Letter::downcast::<Parcel<M>>) {
             // SAFETY: as the caller promises.
-            Ok(Parcel { message, reply, .. }) => unsafe { handle(message, reply, life) },
-            Err(_) => unreachable!("a letter of another type has another table"),
+            Some(Ok(Parcel { message, reply, .. })) => unsafe { handle(message, reply, life) },
+            _ => unreachable!("a letter of another type has another table"),
         },
         abandon: |letter| {
             if let Some(parcel) = letter.get_mut::<Parcel<M>>() {
@@ -311,19 +309,17 @@ pub(crate) fn refuse(reply: AnyReply, why: NoReply) {
     (reply.table().refuse)(reply, why);
 }
 
-/// Handles one message, counts how that ended, and only then replies to whoever asked.
+/// What follows when the handler of a message has ended: it is counted, and only then is whoever asked replied to.
 ///
 /// So an asker that has its reply finds the message in the counts, and a life
 /// that was cut off meanwhile does not reply at all.
-struct Handling<A: Handler<M>, M: Message, F> {
-    handler: Option<F>,
+struct Handled<A: Actor, M> {
     life: NonNull<Life<A>>,
     _message: PhantomData<fn(M)>,
 }
 
-// SAFETY: the handler is `Send`; the life may be used by whoever polls, as `begin` demands, and
-// all in it is `Send`.
-unsafe impl<A: Handler<M>, M: Message, F: Send> Send for Handling<A, M, F> {}
+// SAFETY: the life may be used by whoever polls, as `begin` demands, and all in it is `Send`.
+unsafe impl<A: Actor, M> Send for Handled<A, M> {}
 
 /// # Safety
 /// As [`LetterTable::begin`].
@@ -343,45 +339,30 @@ unsafe fn handle<A: Handler<M>, M: Message>(
     let Some(actor) = &mut stage.actor else {
         unreachable!("messages are handled by an actor that has started")
     };
-    Pooled::new(Handling::<A, M, _> {
-        handler: Some(actor.handle(message, &mut stage.cx)),
+    let then = Handled::<A, M> {
         life,
         _message: PhantomData,
-    })
+    };
+    Pooled::new(then, || actor.handle(message, &mut stage.cx))
 }
 
-impl<A, M, F> Future for Handling<A, M, F>
-where
-    A: Handler<M>,
-    M: Message,
-    F: Future<Output = Result<M::Reply, A::Error>>,
-{
-    type Output = Outcome<A::Error>;
+impl<A: Handler<M>, M: Message> Then<Result<M::Reply, A::Error>> for Handled<A, M> {
+    type Result = Outcome<A::Error>;
 
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
-        // SAFETY: `handler` is not moved out of, the rest need not stay in place.
-        let this = unsafe { self.get_unchecked_mut() };
-        let Some(handler) = &mut this.handler else {
-            return Poll::Pending;
-        };
-        // SAFETY: the handler is a part of `self`, which is pinned.
-        let Poll::Ready(result) = (unsafe { Pin::new_unchecked(handler) }).poll(cx) else {
-            return Poll::Pending;
-        };
-        // Its references to the stage end here.
-        this.handler = None;
+    #[inline(always)]
+    fn then(self, result: Result<M::Reply, A::Error>) -> Outcome<A::Error> {
         let answer = match result {
             Ok(answer) => answer,
             // The asker is told once the failure is on record.
-            Err(error) => return Poll::Ready(Outcome::Failed(error)),
+            Err(error) => return Outcome::Failed(error),
         };
-        let life = this.life.as_ptr();
-        // SAFETY: the life outlives this future, and this is its runner.
+        let life = self.life.as_ptr();
+        // SAFETY: the life outlives its future, whose references to the stage have ended, and this
+        // is its runner.
         let (desk, context) = unsafe { (&(*life).desk, &mut (*life).stage.cx) };
         // SAFETY: as above.
         if !unsafe { context.cell().mailbox.finish(desk) } {
-            return Poll::Ready(Outcome::CutOff);
+            return Outcome::CutOff;
         }
         context.ended();
         if let Some(reply) = context.take_reply()
@@ -390,6 +371,6 @@ where
             // Where nobody listens any more, a late reply goes nowhere.
             let _ = reply.send(Ok(answer));
         }
-        Poll::Ready(Outcome::Well)
+        Outcome::Well
     }
 }

@@ -10,17 +10,16 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
-use std::future::Future;
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
 use greenroom_supervision::Exit;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Sleep;
 
 use crate::cell::ActorCell;
-use crate::core::pooled::Pooled;
+use crate::core::pooled::{Pooled, Then};
 use crate::dead_letter::DeadLetterReason;
 use crate::envelope::{Letter, LetterTable, NoReply, refuse};
 use crate::failure::{Cause, During, FailureKind, Panic, guarded, text_of};
@@ -128,17 +127,24 @@ pub(crate) struct Turn<'a, 'b> {
 /// Runs a life until it rests, has used up its budget, or is over.
 ///
 /// # Safety
-/// `life` is the one that the mailbox of the cell gave when this run was
-/// entered, and so no other thread runs it.
+/// `life` and `hand`, a message that is in flight, are what the mailbox of the
+/// cell gave when this run was entered, and so no other thread runs it.
 #[inline]
 pub(crate) unsafe fn run<A: Actor>(
     cell: &ActorCell<A>,
     life: NonNull<Life<A>>,
+    hand: &mut Option<Letter<A>>,
+    is_stamped: bool,
     mut turn: Turn<'_, '_>,
 ) -> Ran {
     loop {
         // SAFETY: as the caller promises.
-        let stopped = guarded(|| unsafe { steps(cell, life, &mut turn) });
+        let stopped = guarded(|| unsafe {
+            if hand.is_some() {
+                begin(cell, life, hand, is_stamped, &mut turn);
+            }
+            steps(cell, life, hand, &mut turn)
+        });
         match stopped {
             Ok(Stopped::Left(Left::Gone)) => return Ran::Rests,
             Ok(Stopped::Left(Left::Again)) => return Ran::Again,
@@ -178,6 +184,7 @@ pub(crate) unsafe fn run<A: Actor>(
 unsafe fn steps<A: Actor>(
     cell: &ActorCell<A>,
     life: NonNull<Life<A>>,
+    hand: &mut Option<Letter<A>>,
     turn: &mut Turn<'_, '_>,
 ) -> Stopped {
     let place = life.as_ptr();
@@ -215,37 +222,33 @@ unsafe fn steps<A: Actor>(
         // SAFETY: see above; there is no future now.
         match unsafe { (*place).phase } {
             Phase::Work => {
-                if turn.budget == 0 {
-                    // SAFETY: see above.
-                    return Stopped::Left(cell.mailbox.pause(unsafe { &(*place).desk }));
-                }
                 // SAFETY: see above.
-                let at_once = unsafe {
+                let is_stamped = unsafe {
                     if (*place).stage.cx.stop_requested() {
                         (*place).stop(cell, Ended::normal());
                         continue;
                     }
-                    cell.mailbox.next_at_once(&(*place).desk)
-                };
-                if let Some((letter, is_stamped)) = at_once {
-                    turn.budget -= 1;
-                    // SAFETY: see above.
-                    unsafe {
-                        let since = if is_stamped {
-                            cell.mailbox.take_stamp(&(*place).desk)
-                        } else {
-                            None
-                        };
-                        begin(cell, life, letter, since);
+                    if turn.budget == 0 {
+                        return Stopped::Left(cell.mailbox.pause(&(*place).desk));
                     }
-                    continue;
+                    cell.mailbox.next_at_once(&(*place).desk, hand)
+                };
+                // SAFETY: see above.
+                unsafe {
+                    if hand.is_some() {
+                        begin(cell, life, hand, is_stamped, turn);
+                        continue;
+                    }
+                    if !(*place).draining && cell.mailbox.rest(&(*place).desk) {
+                        return Stopped::Left(Left::Gone);
+                    }
                 }
                 // SAFETY: see above.
                 match unsafe { cell.mailbox.next(&(*place).desk, (*place).draining) } {
-                    Next::Message(letter, since) => {
-                        turn.budget -= 1;
+                    Next::Message(letter, is_stamped) => {
+                        *hand = Some(letter);
                         // SAFETY: see above.
-                        unsafe { begin(cell, life, letter, since) };
+                        unsafe { begin(cell, life, hand, is_stamped, turn) };
                     }
                     Next::Idle => return Stopped::Left(Left::Gone),
                     // SAFETY: see above.
@@ -266,10 +269,8 @@ unsafe fn steps<A: Actor>(
                 let args = cell.args.clone();
                 let stage = &mut *(&raw mut (*place).stage);
                 let actor = &raw mut stage.actor;
-                (*place).future = Some(Pooled::new(Starting {
-                    future: A::start(args, &mut stage.cx),
-                    actor,
-                }));
+                let cx = &mut stage.cx;
+                (*place).future = Some(Pooled::new(Started(actor), || A::start(args, cx)));
             },
             // SAFETY: see above.
             Phase::Stop => unsafe {
@@ -277,12 +278,7 @@ unsafe fn steps<A: Actor>(
                 match &mut stage.actor {
                     Some(actor) => {
                         let cx = &mut stage.cx;
-                        (*place).future = Some(Pooled::new(async move {
-                            match actor.stop(cx).await {
-                                Ok(()) => Outcome::Well,
-                                Err(error) => Outcome::Failed(error),
-                            }
-                        }));
+                        (*place).future = Some(Pooled::new(Closed, || actor.stop(cx)));
                     }
                     None => (*place).phase = Phase::Tidy,
                 }
@@ -292,9 +288,9 @@ unsafe fn steps<A: Actor>(
                 let stage = &mut *(&raw mut (*place).stage);
                 if stage.cx.has_tasks() {
                     let cx = &mut stage.cx;
-                    (*place).future = Some(Pooled::new(async move {
+                    (*place).future = Some(Pooled::new(Closed, || async {
                         cx.end_tasks().await;
-                        Outcome::Well
+                        Ok(())
                     }));
                 } else {
                     (*place).phase = Phase::Over;
@@ -313,19 +309,25 @@ unsafe fn steps<A: Actor>(
 unsafe fn begin<A: Actor>(
     cell: &ActorCell<A>,
     life: NonNull<Life<A>>,
-    letter: Letter<A>,
-    since: Option<Instant>,
+    hand: &mut Option<Letter<A>>,
+    is_stamped: bool,
+    turn: &mut Turn<'_, '_>,
 ) {
     let place = life.as_ptr();
+    let Some(letter) = hand else { return };
     let table = letter.table();
+    turn.budget -= 1;
     // SAFETY: as the caller promises.
     unsafe {
         (*place).in_hand = Some(table);
         cell.show_in_hand(table);
-        (*place).stage.cx.begin(since);
+        (*place).stage.cx.begin();
+        if is_stamped && let Some(queued) = cell.mailbox.take_stamp(&(*place).desk) {
+            (*place).stage.cx.begin_timed(queued);
+        }
         match table.check {
-            None => (*place).future = Some((table.begin)(letter, life)),
-            Some(check) => check_and_begin(cell, life, letter, check),
+            None => (*place).future = Some((table.begin)(hand, life)),
+            Some(check) => check_and_begin(cell, life, hand, check),
         }
     }
 }
@@ -338,19 +340,21 @@ unsafe fn begin<A: Actor>(
 unsafe fn check_and_begin<A: Actor>(
     cell: &ActorCell<A>,
     life: NonNull<Life<A>>,
-    mut letter: Letter<A>,
+    hand: &mut Option<Letter<A>>,
     check: fn(&mut Letter<A>, u64) -> Result<(), Dropped>,
 ) {
-    let (place, table) = (life.as_ptr(), letter.table());
+    let place = life.as_ptr();
+    let Some(letter) = hand else { return };
+    let table = letter.table();
     // SAFETY: as the caller promises.
     unsafe {
-        if let Err(why) = check(&mut letter, (*place).stage.cx.incarnation()) {
+        if let Err(why) = check(letter, (*place).stage.cx.incarnation()) {
             cell.discard(&(*place).desk, table, why);
             // What a message does when it is dropped is its author's code, and no reason to end
             // this life.
-            let _ = guarded(|| drop(letter));
+            let _ = guarded(|| *hand = None);
         } else {
-            (*place).future = Some((table.begin)(letter, life));
+            (*place).future = Some((table.begin)(hand, life));
         }
     }
 }
@@ -559,30 +563,37 @@ impl Ended {
     }
 }
 
-/// `Actor::start`, whose result goes onto the stage.
-struct Starting<A, F> {
-    future: F,
-    actor: *mut Option<A>,
-}
+/// What follows `Actor::start`: its result goes onto the stage.
+struct Started<A>(*mut Option<A>);
 
-// SAFETY: the pointer is to the stage of the life that this future belongs to, whose actor is `Send`.
-unsafe impl<A: Send, F: Send> Send for Starting<A, F> {}
+// SAFETY: the pointer is to the stage of the life that this belongs to, whose actor is `Send`.
+unsafe impl<A: Send> Send for Started<A> {}
 
-impl<A: Actor, F: Future<Output = Result<A, A::Error>>> Future for Starting<A, F> {
-    type Output = Outcome<A::Error>;
+impl<A: Actor> Then<Result<A, A::Error>> for Started<A> {
+    type Result = Outcome<A::Error>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
-        // SAFETY: `future` is not moved out of, `actor` need not stay in place.
-        let this = unsafe { self.get_unchecked_mut() };
-        // SAFETY: the future is a part of `self`, which is pinned.
-        let future = unsafe { Pin::new_unchecked(&mut this.future) };
-        future.poll(cx).map(|started| match started {
+    fn then(self, result: Result<A, A::Error>) -> Self::Result {
+        match result {
             Ok(actor) => {
-                // SAFETY: the stage outlives this future, and the author's has no access to this part of it.
-                unsafe { *this.actor = Some(actor) };
+                // SAFETY: the stage outlives the future, which has ended.
+                unsafe { *self.0 = Some(actor) };
                 Outcome::Well
             }
             Err(error) => Outcome::Failed(error),
-        })
+        }
+    }
+}
+
+/// What follows `Actor::stop`, and the end of what went on beside the handlers.
+struct Closed;
+
+impl<E> Then<Result<(), E>> for Closed {
+    type Result = Outcome<E>;
+
+    fn then(self, result: Result<(), E>) -> Outcome<E> {
+        match result {
+            Ok(()) => Outcome::Well,
+            Err(error) => Outcome::Failed(error),
+        }
     }
 }

@@ -88,24 +88,35 @@ impl Overflow {
     }
 }
 
+/// What is used for every message stands first, and together.
+#[repr(C)]
 struct Inner<E, L> {
-    queue: VecDeque<E>,
     state: State,
     /// Somebody is inside a run of the reader.
     running: bool,
     /// A pending handler was woken while it was being run.
     woken: bool,
     open: bool,
-    depth_max: u32,
+    /// The reader has nothing in hand when its next run begins.
+    is_free: bool,
+    /// Somebody stands in line.
+    someone_waits: bool,
     /// The clock's tick at the latest stamp.
     tick: u32,
-    reader: Option<Reader<E, L>>,
-    /// Which life may read; 0 before the first.
-    incarnation: u64,
+    depth_max: u32,
     enqueued: u64,
     /// A reading of `taken`, at most as large as it.
     taken_seen: u64,
+    /// The number of the next message that has a stamp.
+    next_stamp: u64,
+    reader: Option<Reader<E, L>>,
+    /// The message at the head of the queue, if it came when the queue was empty: most actors have
+    /// one at a time, and need no queue.
+    first: Option<E>,
+    queue: VecDeque<E>,
     rare: Option<Box<Rare<E>>>,
+    /// Which life may read; 0 before the first.
+    incarnation: u64,
 }
 
 /// What few mailboxes need at a given time.
@@ -298,8 +309,8 @@ pub(crate) enum GivenUp {
 
 /// What a life finds when it looks into its mailbox.
 pub(crate) enum Next<E> {
-    /// A message; with a stamp, when it was queued.
-    Message(E, Option<Instant>),
+    /// A message, and whether it has a stamp.
+    Message(E, bool),
     Control(Control),
     /// Nothing is left: the run is over, the life is not.
     Idle,
@@ -357,8 +368,11 @@ pub(crate) struct Reading {
 struct Woken(Vec<Waker>);
 
 impl Woken {
+    #[inline(always)]
     fn wake(self) {
-        self.0.into_iter().for_each(Waker::wake);
+        if !self.0.is_empty() {
+            self.0.into_iter().for_each(Waker::wake);
+        }
     }
 }
 
@@ -370,18 +384,22 @@ impl<E, L: Copy> Mailbox<E, L> {
             overflow,
             every: every.max(1).next_power_of_two(),
             inner: Lock::new(Inner {
-                queue: VecDeque::new(),
                 state: State::Down,
                 running: false,
                 woken: false,
                 open: false,
-                depth_max: 0,
+                is_free: false,
+                someone_waits: false,
                 tick: 0,
-                reader: None,
-                incarnation: 0,
+                depth_max: 0,
                 enqueued: 0,
                 taken_seen: 0,
+                next_stamp: u64::MAX,
+                reader: None,
+                first: None,
+                queue: VecDeque::new(),
                 rare: None,
+                incarnation: 0,
             }),
             taken: AtomicU64::new(0),
             done: AtomicU64::new(0),
@@ -405,7 +423,7 @@ impl<E, L: Copy> Mailbox<E, L> {
     pub(crate) fn offer_at_once<T>(&self, parts: T, make: impl FnOnce(T) -> E) -> Result<bool, T> {
         let tick = clock::tick();
         self.inner.with(|inner| {
-            if !inner.open || inner.someone_waits() || !self.has_room(inner) {
+            if !inner.open || inner.someone_waits || !self.has_room(inner) {
                 return Err(parts);
             }
             let number = inner.enqueued;
@@ -417,7 +435,11 @@ impl<E, L: Copy> Mailbox<E, L> {
             if ready {
                 inner.state = State::Ready;
             }
-            inner.queue.push_back(make(parts));
+            if inner.is_empty() {
+                inner.first = Some(make(parts));
+            } else {
+                inner.queue.push_back(make(parts));
+            }
             Ok(ready)
         })
     }
@@ -451,7 +473,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                 return Admission::Accepted { ready };
             }
             if self.overflow == Overflow::DropOldest
-                && let Some(oldest) = inner.queue.pop_front()
+                && let Some(oldest) = inner.pop()
             {
                 // Every step of the reader is under this lock, so the counts are ours.
                 self.remove_front(inner, 1);
@@ -464,6 +486,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                 let ticket = Ticket(rare.next_ticket);
                 rare.next_ticket += 1;
                 rare.waiting.insert(ticket, (message, waker));
+                inner.someone_waits = true;
                 if let Some(reader) = &inner.reader {
                     // SAFETY: the desk lives while it stands here.
                     unsafe { reader.desk.as_ref() }.call(WAITERS);
@@ -508,20 +531,26 @@ impl<E, L: Copy> Mailbox<E, L> {
         if number & u64::from(self.every - 1) == 0 || tick != inner.tick {
             inner.stamp(number, tick);
         }
-        inner.queue.push_back(message);
+        if inner.is_empty() {
+            inner.first = Some(message);
+        } else {
+            inner.queue.push_back(message);
+        }
         inner.enqueued = number + 1;
     }
 
     /// Lets those in who wait, while there is room.
     fn admit(&self, inner: &mut Inner<E, L>, woken: &mut Woken) {
-        while inner.someone_waits() && self.has_room(inner) {
-            let Some((_, (message, waker))) = inner.rare().waiting.pop_first() else {
+        while inner.someone_waits && self.has_room(inner) {
+            let rare = inner.rare();
+            let Some((_, (message, waker))) = rare.waiting.pop_first() else {
                 return;
             };
+            inner.someone_waits = !inner.rare().waiting.is_empty();
             self.push(inner, message, clock::tick());
             woken.0.push(waker);
         }
-        if !inner.someone_waits()
+        if !inner.someone_waits
             && let Some(reader) = &inner.reader
         {
             // SAFETY: the desk lives while it stands here.
@@ -574,6 +603,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                     rare.turned_away += 1;
                 }
             }
+            inner.someone_waits = !inner.rare().waiting.is_empty();
             (Some(message), Some(waker))
         });
         message
@@ -652,13 +682,14 @@ impl<E, L: Copy> Mailbox<E, L> {
             inner.incarnation += 1;
             inner.open = true;
             inner.woken = false;
+            inner.is_free = false;
             inner.reader = Some(Reader { desk, life });
             if self.overflow == Overflow::DropOldest {
                 inner.call_reader(STEPWISE);
             }
             if let Some(rare) = &mut inner.rare {
                 rare.control.clear();
-                if !rare.waiting.is_empty() {
+                if inner.someone_waits {
                     inner.call_reader(WAITERS);
                 }
             }
@@ -671,9 +702,11 @@ impl<E, L: Copy> Mailbox<E, L> {
 
     /// Begins a run; `None` if there is nothing to run: the life that was made ready is gone.
     ///
-    /// With `only`, the run is of that life and of no other.
-    #[inline]
-    pub(crate) fn enter(&self, only: Option<u64>) -> Option<L> {
+    /// With `only`, the run is of that life and of no other. A life that has nothing in hand gets
+    /// its next message with it: that is then in `hand`, and in flight. Also says whether it has a
+    /// stamp.
+    #[inline(always)]
+    pub(crate) fn enter(&self, only: Option<u64>, hand: &mut Option<E>) -> Option<(L, bool)> {
         self.inner.with(|inner| {
             if only.is_some_and(|only| !inner.is_read_by(only)) {
                 return None;
@@ -684,21 +717,86 @@ impl<E, L: Copy> Mailbox<E, L> {
             };
             debug_assert!(!inner.running, "a life is run by two");
             let life = reader.life;
-            // SAFETY: the desk lives while it stands there, nobody runs the life yet, and all others
-            // that reach the batch hold this lock.
-            let batch = unsafe { reader.desk.as_ref().batch.with_mut(|batch| &mut *batch) };
-            if batch.messages.is_empty() && self.overflow != Overflow::DropOldest {
-                std::mem::swap(&mut batch.messages, &mut inner.queue);
-                batch.stamped = inner.next_stamp();
-            }
             inner.running = true;
             inner.woken = false;
             inner.state = State::Ready;
-            Some(life)
+            if !inner.is_free {
+                return Some((life, false));
+            }
+            // SAFETY: the desk lives while it stands there.
+            let desk = unsafe { reader.desk.as_ref() };
+            if desk.attention.load(Ordering::Acquire) != 0 {
+                return Some((life, false));
+            }
+            // SAFETY: this is the runner from here on, and the lock keeps all others from the batch.
+            let is_stamped = unsafe { self.take(inner, desk, hand) };
+            Some((life, is_stamped))
         })
     }
 
-    /// Takes the next message of the batch; with whether it has a stamp. `None` where it takes [`next`](Self::next).
+    /// Takes the next message in hand, if there is one, having filled the batch if it was used up; returns whether it
+    /// has a stamp.
+    ///
+    /// # Safety
+    /// The caller is the runner and holds the lock.
+    #[inline(always)]
+    unsafe fn take(
+        &self,
+        inner: &mut Inner<E, L>,
+        desk: &Desk<E>,
+        hand: &mut Option<E>,
+    ) -> bool {
+        // SAFETY: as the caller promises.
+        let batch = desk.batch.with_mut(|batch| unsafe { &mut *batch });
+        if !batch.messages.is_empty() {
+            *hand = batch.messages.pop_front();
+        } else if self.overflow == Overflow::DropOldest {
+            *hand = inner.pop();
+        } else {
+            if !inner.queue.is_empty() {
+                std::mem::swap(&mut batch.messages, &mut inner.queue);
+            }
+            batch.stamped = inner.next_stamp;
+            *hand = inner.first.take();
+            if hand.is_none() {
+                *hand = batch.messages.pop_front();
+            }
+        }
+        if hand.is_none() {
+            return false;
+        }
+        let number = self.taken.load(Ordering::Relaxed);
+        self.taken.store(number + 1, Ordering::Release);
+        number == inner.next_stamp
+    }
+
+    /// Ends the run if nothing is left; `false` where it takes [`next`](Self::next).
+    ///
+    /// # Safety
+    /// As [`next_at_once`](Self::next_at_once).
+    #[inline(always)]
+    pub(crate) unsafe fn rest(&self, desk: &Desk<E>) -> bool {
+        self.inner.with(|inner| {
+            if !inner.is_empty()
+                || desk.attention.load(Ordering::Acquire) != 0
+                || !inner.has_desk(desk)
+            {
+                return false;
+            }
+            // SAFETY: this is the runner, and the lock keeps all others from the batch.
+            let batch = desk.batch.with_mut(|batch| unsafe { &mut *batch });
+            if !batch.messages.is_empty() {
+                return false;
+            }
+            inner.state = State::Idle;
+            inner.running = false;
+            inner.is_free = true;
+            true
+        })
+    }
+
+    /// Takes the next message of the batch in hand; returns whether it has a stamp. None is in hand where it takes
+    /// [`rest`](Self::rest) or [`next`](Self::next).
     ///
     /// A message that is returned is in flight until [`finish`](Self::finish),
     /// [`fail`](Self::fail) or [`discard`](Self::discard).
@@ -706,23 +804,22 @@ impl<E, L: Copy> Mailbox<E, L> {
     /// # Safety
     /// Only the one who runs the life that owns the desk calls this.
     #[inline(always)]
-    pub(crate) unsafe fn next_at_once(&self, desk: &Desk<E>) -> Option<(E, bool)> {
+    pub(crate) unsafe fn next_at_once(&self, desk: &Desk<E>, hand: &mut Option<E>) -> bool {
         if !desk.begin() {
-            return None;
+            return false;
         }
         // SAFETY: the caller is the only runner, and whoever else wants the batch waits for the
         // end of this section.
         let batch = desk.batch.with_mut(|batch| unsafe { &mut *batch });
-        let message = batch.messages.pop_front();
-        let is_stamped = if message.is_some() {
+        *hand = batch.messages.pop_front();
+        let mut is_stamped = false;
+        if hand.is_some() {
             let number = self.taken.load(Ordering::Relaxed);
             self.taken.store(number + 1, Ordering::Release);
-            number == batch.stamped
-        } else {
-            false
-        };
+            is_stamped = number == batch.stamped;
+        }
         desk.end();
-        message.map(|message| (message, is_stamped))
+        is_stamped
     }
 
     /// Returns when the message in hand was queued.
@@ -737,7 +834,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             }
             let taken = self.taken.load(Ordering::Relaxed);
             let since = inner.pass_stamps(taken);
-            let stamped = inner.next_stamp();
+            let stamped = inner.next_stamp;
             // SAFETY: this is the runner, and the lock keeps all others from the batch.
             desk.batch
                 .with_mut(|batch| unsafe { (*batch).stamped = stamped });
@@ -770,40 +867,23 @@ impl<E, L: Copy> Mailbox<E, L> {
                     return Next::Control(word);
                 }
             }
-            // SAFETY: this is the runner, and the lock keeps all others from the batch.
-            let batch = desk.batch.with_mut(|batch| unsafe { &mut *batch });
-            if batch.messages.is_empty() {
-                if attention & STEPWISE == 0 {
-                    std::mem::swap(&mut batch.messages, &mut inner.queue);
-                    batch.stamped = inner.next_stamp();
-                } else if let Some(message) = inner.queue.pop_front() {
-                    // What is queued stays where senders can reach it.
-                    batch.messages.push_back(message);
-                    batch.stamped = inner.next_stamp();
-                }
-            }
-            let Some(message) = batch.messages.pop_front() else {
-                debug_assert!(!inner.someone_waits(), "the queue is empty and a sender waits");
+            let mut hand = None;
+            // SAFETY: this is the runner, and it holds the lock.
+            let is_stamped = unsafe { self.take(inner, desk, &mut hand) };
+            let Some(message) = hand else {
+                debug_assert!(!inner.someone_waits, "the queue is empty and a sender waits");
                 if draining {
                     return Next::Empty;
                 }
                 inner.state = State::Idle;
                 inner.running = false;
+                inner.is_free = true;
                 return Next::Idle;
-            };
-            let number = self.taken.load(Ordering::Relaxed);
-            self.taken.store(number + 1, Ordering::Release);
-            let since = if number == batch.stamped {
-                let since = inner.pass_stamps(number + 1);
-                batch.stamped = inner.next_stamp();
-                since
-            } else {
-                None
             };
             if attention & WAITERS != 0 {
                 self.admit(inner, &mut woken);
             }
-            Next::Message(message, since)
+            Next::Message(message, is_stamped)
         });
         woken.wake();
         next
@@ -878,6 +958,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             }
             // It may be long before the next step.
             self.admit(inner, &mut woken);
+            inner.is_free = false;
             inner.running = false;
             if inner.woken && !woken_by_task {
                 return Left::Again;
@@ -895,6 +976,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             if !inner.has_desk(desk) {
                 return Left::Superseded;
             }
+            inner.is_free = true;
             inner.running = false;
             Left::Again
         })
@@ -968,6 +1050,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             inner.open = false;
             let Some(rare) = &mut inner.rare else { return };
             rare.rejected[Rejected::Stopped as usize] += rare.waiting.len() as u64;
+            inner.someone_waits = false;
             for (ticket, (message, waker)) in std::mem::take(&mut rare.waiting) {
                 rare.returned.insert(ticket, message);
                 woken.0.push(waker);
@@ -985,6 +1068,7 @@ impl<E, L: Copy> Mailbox<E, L> {
     pub(crate) fn clear(&self) -> VecDeque<E> {
         self.inner.with(|inner| {
             debug_assert!(inner.reader.is_none(), "a life reads what is cleared");
+            inner.queue_first();
             let left = std::mem::take(&mut inner.queue);
             if !left.is_empty() {
                 self.remove_front(inner, left.len() as u64);
@@ -1006,6 +1090,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             self.taken.store(0, Ordering::Relaxed);
             self.done.store(0, Ordering::Relaxed);
             if let Some(rare) = &mut inner.rare {
+                inner.next_stamp = u64::MAX;
                 rare.stamps.clear();
                 rare.passed = None;
                 rare.failed = 0;
@@ -1087,11 +1172,21 @@ impl<E, L> Inner<E, L> {
         self.rare.get_or_insert_default()
     }
 
+    /// Whether nothing is queued; a batch is not looked at.
     #[inline(always)]
-    fn someone_waits(&self) -> bool {
-        self.rare
-            .as_ref()
-            .is_some_and(|rare| !rare.waiting.is_empty())
+    fn is_empty(&self) -> bool {
+        self.first.is_none() && self.queue.is_empty()
+    }
+
+    fn pop(&mut self) -> Option<E> {
+        self.first.take().or_else(|| self.queue.pop_front())
+    }
+
+    /// Puts the message at the head into the queue proper.
+    fn queue_first(&mut self) {
+        if let Some(first) = self.first.take() {
+            self.queue.push_front(first);
+        }
     }
 
     fn discarded(&self) -> u64 {
@@ -1121,6 +1216,7 @@ impl<E, L> Inner<E, L> {
     ///
     /// The caller holds the lock and is the runner, or has excluded it.
     fn take_back(&mut self, desk: &Desk<E>) {
+        self.queue_first();
         // SAFETY: as said, nobody else is at the batch.
         desk.batch.with_mut(|batch| unsafe {
             while let Some(message) = (*batch).messages.pop_back() {
@@ -1144,6 +1240,7 @@ impl<E, L> Inner<E, L> {
         self.tick = tick;
         let now = Instant::now();
         self.rare().stamps.push_back((number, now));
+        self.next_stamp = self.next_stamp.min(number);
     }
 
     /// Takes the stamps of all messages below `taken` out; returns the latest.
@@ -1159,13 +1256,7 @@ impl<E, L> Inner<E, L> {
         if latest.is_some() {
             rare.passed = latest;
         }
+        self.next_stamp = rare.stamps.front().map_or(u64::MAX, |(number, _)| *number);
         latest
-    }
-
-    fn next_stamp(&self) -> u64 {
-        self.rare
-            .as_ref()
-            .and_then(|rare| rare.stamps.front())
-            .map_or(u64::MAX, |(number, _)| *number)
     }
 }

@@ -14,6 +14,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
@@ -32,6 +33,18 @@ struct Head {
     table: Option<&'static Table>,
     /// The next free buffer, while this one is free.
     next: Option<NonNull<Head>>,
+}
+
+/// What becomes of the output of a future; it lies beside it.
+pub(crate) trait Then<O> {
+    type Result;
+    fn then(self, output: O) -> Self::Result;
+}
+
+/// A future, until it has completed, and what follows.
+struct Chain<N, F> {
+    then: Option<N>,
+    future: MaybeUninit<F>,
 }
 
 /// What can be done with a future whose type is forgotten.
@@ -152,16 +165,16 @@ unsafe fn give_back(mut head: NonNull<Head>, class: usize, layout: Layout) {
     unsafe { dealloc(head.as_ptr().cast(), layout) };
 }
 
-struct TableOf<F>(PhantomData<F>);
+struct TableOf<N, F>(PhantomData<(N, F)>);
 
-impl<F> TableOf<F> {
+impl<N, F> TableOf<N, F> {
     const LAYOUT: (Layout, usize) = {
-        match Layout::new::<Head>().extend(Layout::new::<F>()) {
+        match Layout::new::<Head>().extend(Layout::new::<Chain<N, F>>()) {
             Ok((layout, offset)) => (layout.pad_to_align(), offset),
             Err(_) => panic!("a future of this size does not fit into memory"),
         }
     };
-    const CLASS: usize = class_of(Layout::new::<F>());
+    const CLASS: usize = class_of(Layout::new::<Chain<N, F>>());
     const TABLE: Table = Table {
         class: Self::CLASS,
         layout: if Self::CLASS == LARGE {
@@ -170,8 +183,14 @@ impl<F> TableOf<F> {
             pooled_layout(Self::CLASS)
         },
         offset: Self::LAYOUT.1,
-        // SAFETY: called with a pointer to a live `F` only, see `Pooled`.
-        drop: |future| unsafe { future.cast::<F>().drop_in_place() },
+        // SAFETY: called with a pointer to a live chain of this type only, see `Pooled`.
+        drop: |chain| unsafe {
+            let chain = chain.cast::<Chain<N, F>>().as_mut();
+            // A future that has completed was dropped then.
+            if chain.then.take().is_some() {
+                chain.future.assume_init_drop();
+            }
+        },
     };
 }
 
@@ -187,27 +206,48 @@ pub(crate) struct Pooled<T> {
 unsafe impl<T> Send for Pooled<T> {}
 
 impl<T> Pooled<T> {
-    /// Moves a future into a buffer.
-    #[inline]
-    pub(crate) fn new<F>(future: F) -> Self
+    /// Makes a future in a buffer, and `then` beside it.
+    #[inline(always)]
+    pub(crate) fn new<N, F>(then: N, make: impl FnOnce() -> F) -> Self
     where
-        F: Future<Output = T> + Send + 'static,
+        N: Then<F::Output, Result = T> + Send + 'static,
+        F: Future + Send + 'static,
     {
-        let head = if TableOf::<F>::CLASS == LARGE {
-            allocate(TableOf::<F>::LAYOUT.0)
+        let head = if TableOf::<N, F>::CLASS == LARGE {
+            allocate(TableOf::<N, F>::LAYOUT.0)
         } else {
-            take(TableOf::<F>::CLASS)
+            take(TableOf::<N, F>::CLASS)
         };
-        // SAFETY: the buffer is ours alone and holds the head, and behind it an `F`, as its layout says.
+        // The buffer is lost if making the future panics, which the allocator never hears of: a
+        // guard would cost every message.
+        // SAFETY: the buffer is ours alone and holds the head, and behind it a chain, as its layout
+        // says; the parts are written one by one, so that none is moved.
         unsafe {
-            (*head.as_ptr()).table = Some(&TableOf::<F>::TABLE);
-            head.byte_add(TableOf::<F>::LAYOUT.1).cast::<F>().write(future);
+            let chain = head
+                .byte_add(TableOf::<N, F>::LAYOUT.1)
+                .cast::<Chain<N, F>>()
+                .as_ptr();
+            (&raw mut (*chain).future).cast::<F>().write(make());
+            (&raw mut (*chain).then).write(Some(then));
+            (*head.as_ptr()).table = Some(&TableOf::<N, F>::TABLE);
         }
         Pooled {
             head,
-            // SAFETY: called with a pointer to a live `F` that does not move until it is dropped.
-            poll: |future, cx| unsafe {
-                Pin::new_unchecked(future.cast::<F>().as_mut()).poll(cx)
+            // SAFETY: called with a pointer to a live chain that does not move until it is dropped.
+            poll: |chain, cx| unsafe {
+                let chain = chain.cast::<Chain<N, F>>().as_ptr();
+                if (*chain).then.is_none() {
+                    return Poll::Pending;
+                }
+                let future = &mut *(&raw mut (*chain).future).cast::<F>();
+                let Poll::Ready(output) = Pin::new_unchecked(future).poll(cx) else {
+                    return Poll::Pending;
+                };
+                let Some(then) = (*chain).then.take() else {
+                    return Poll::Pending;
+                };
+                (*chain).future.assume_init_drop();
+                Poll::Ready(then.then(output))
             },
             _result: PhantomData,
         }
@@ -275,6 +315,18 @@ mod tests {
         future.poll(&mut Context::from_waker(Waker::noop()))
     }
 
+    struct Same;
+    impl<O> Then<O> for Same {
+        type Result = O;
+        fn then(self, output: O) -> O {
+            output
+        }
+    }
+
+    fn pooled<F: Future + Send + 'static>(future: F) -> Pooled<F::Output> {
+        Pooled::new(Same, || future)
+    }
+
     /// Pends once and then yields what it holds.
     struct Once<T>(Option<T>, bool);
 
@@ -298,7 +350,7 @@ mod tests {
         struct Wide(#[expect(dead_code, reason = "it only takes room")] [u8; 64]);
         fn check<P: Send + Unpin + Clone + 'static>(payload: P) {
             let count = Arc::new(());
-            let mut future = Pooled::new(Once(Some((Arc::clone(&count), payload.clone())), false));
+            let mut future = pooled(Once(Some((Arc::clone(&count), payload.clone())), false));
             assert!(poll(&mut future).is_pending());
             assert_eq!(Arc::strong_count(&count), 2);
             let Poll::Ready((held, _)) = poll(&mut future) else {
@@ -307,7 +359,7 @@ mod tests {
             drop(held);
             drop(future);
             assert_eq!(Arc::strong_count(&count), 1);
-            drop(Pooled::new(Once(Some((Arc::clone(&count), payload)), false)));
+            drop(pooled(Once(Some((Arc::clone(&count), payload)), false)));
             assert_eq!(Arc::strong_count(&count), 1, "also one that never ran");
         }
         check(());
@@ -321,16 +373,16 @@ mod tests {
 
     #[test]
     fn a_buffer_is_used_again_by_the_next_future() {
-        let first = Pooled::new(std::future::ready(1));
+        let first = pooled(std::future::ready(1));
         let place = first.head;
         drop(first);
-        let second = Pooled::new(std::future::ready(2));
+        let second = pooled(std::future::ready(2));
         assert_eq!(second.head, place);
     }
 
     #[test]
     fn a_future_may_end_on_another_thread() {
-        let mut future = Pooled::new(Once(Some(7), false));
+        let mut future = pooled(Once(Some(7), false));
         assert!(poll(&mut future).is_pending());
         let ended = std::thread::spawn(move || poll(&mut future));
         assert_eq!(ended.join().ok(), Some(Poll::Ready(7)));
@@ -345,11 +397,11 @@ mod tests {
             }
         }
         let bomb = Bomb;
-        let future = Pooled::new(async move {
+        let future = pooled(async move {
             let _bomb = bomb;
         });
         let place = future.head;
         assert!(catch_unwind(AssertUnwindSafe(|| drop(future))).is_err());
-        assert_eq!(Pooled::new(std::future::ready(())).head, place);
+        assert_eq!(pooled(std::future::ready(())).head, place);
     }
 }

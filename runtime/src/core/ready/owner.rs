@@ -254,7 +254,11 @@ impl<U: Unpark> Owner<'_, U> {
             .touch(|private| private.extend(carried.drain(..)))
             .is_none()
         {
-            self.touch_both(|private, _| private.extend(carried.drain(..)));
+            self.touch_both(|private, _| {
+                // Nothing may stay in a private queue that is seized: nobody would look there.
+                self.line.own.seized.store(false, Ordering::Relaxed);
+                private.extend(carried.drain(..));
+            });
         }
         self.kept(|kept| kept.carried = carried);
     }
