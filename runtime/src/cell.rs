@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::any::{Any, type_name};
+use std::cell::UnsafeCell;
 use std::fmt;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
@@ -148,8 +149,8 @@ impl<A: Actor> ActorCell<A> {
     }
 
     pub(crate) fn control(&self, incarnation: u64, control: Control) {
-        if self.mailbox.control(incarnation, control) {
-            self.make_ready();
+        if let Some(life) = self.mailbox.control(incarnation, control) {
+            self.make_ready(life);
         }
     }
 
@@ -234,12 +235,11 @@ impl<A: Actor> ActorCell<A> {
 
     // ===== to be run =====
 
-    /// Makes the actor run soon; to be called by whoever the mailbox said it to.
+    /// Makes a life run soon; to be called by whoever the mailbox gave it to.
     #[inline]
-    fn make_ready(&self) {
-        // SAFETY: the mailbox says so once until the next run, and until then a life is in the
-        // cell, or `orphan` has been called; either holds a reference to the cell.
-        let ready = || unsafe { Runnable::new(self) };
+    fn make_ready(&self, life: LifePtr<A>) {
+        // SAFETY: a life that is ready is freed by whoever runs it next, and by nobody else.
+        let ready = || unsafe { Runnable::new(life.body()) };
         match &self.system.driver {
             Driver::Pool(pool) => match self.terms.worker {
                 None => pool.schedule(ready()),
@@ -259,35 +259,6 @@ impl<A: Actor> ActorCell<A> {
         !matches!(self.system.driver, Driver::Tasks)
     }
 
-    /// Keeps the cell while an entry is on its way whose life is gone.
-    fn orphan(self: &Arc<Self>) {
-        std::mem::forget(Arc::clone(self));
-    }
-
-    /// The entry of a life that was gone has come, or a new life has taken it over.
-    fn adopt(&self) {
-        // SAFETY: `orphan` has been called for this entry, and only for it.
-        unsafe { Arc::decrement_strong_count(self) };
-    }
-
-    /// Runs the life that is ready.
-    #[inline]
-    fn turn(&self, only: Option<u64>, turn: Turn<'_, '_>) -> Ran {
-        let mut hand = None;
-        match self.mailbox.enter(only, &mut hand) {
-            Some((life, is_stamped)) => as_actor(self, || {
-                // SAFETY: the mailbox gave the life and the message to this run.
-                unsafe { life::run(self, life.0, &mut hand, is_stamped, turn) }
-            }),
-            None => {
-                if only.is_none() {
-                    self.adopt();
-                }
-                Ran::Over
-            }
-        }
-    }
-
     fn dispose(&self, life: LifePtr<A>) -> Boss {
         // SAFETY: the mailbox has let go of it and nobody runs it, so it is the caller's alone.
         let life = unsafe { Box::from_raw(life.0.as_ptr()) };
@@ -301,16 +272,7 @@ impl<A: Actor> ActorCell<A> {
         let (resting, in_flight) = match self.mailbox.cut_off(incarnation, self.has_entries()) {
             CutOff::Nothing => return None,
             CutOff::Running { in_flight } => (None, in_flight),
-            CutOff::Resting {
-                life,
-                in_flight,
-                has_entry,
-            } => {
-                if has_entry {
-                    self.orphan();
-                }
-                (Some(life), in_flight)
-            }
+            CutOff::Resting { life, in_flight } => (Some(life), in_flight),
         };
         if in_flight && let Some(table) = self.in_hand.get() {
             self.report_stuck(incarnation, (table.message_type)());
@@ -338,45 +300,74 @@ impl<A: Actor> ActorCell<A> {
     );
 
     fn wake(&self) {
-        if self.mailbox.wake() {
-            self.make_ready();
+        if let Some(life) = self.mailbox.wake() {
+            self.make_ready(life);
         }
     }
 }
 
-impl<A: Actor> Run for ActorCell<A> {
+/// A life as the queues of a driver hold it: shared, though only its runner looks inside.
+#[repr(transparent)]
+struct Body<A: Actor>(UnsafeCell<Life<A>>);
+
+// SAFETY: all but the desk, which is made to be shared, is only reached by the one who runs the life.
+unsafe impl<A: Actor> Sync for Body<A> {}
+
+impl<A: Actor> LifePtr<A> {
+    /// # Safety
+    /// The life is alive for as long as the reference is used.
+    unsafe fn body<'a>(self) -> &'a Body<A> {
+        // SAFETY: as the caller promises; the layouts are the same.
+        unsafe { self.0.cast::<Body<A>>().as_ref() }
+    }
+}
+
+impl<A: Actor> Run for Body<A> {
     #[inline]
     fn run(&self, budget: usize) -> bool {
-        let raw = RawWaker::new(std::ptr::from_ref(self).cast(), &Self::WAKER);
+        let Some(life) = NonNull::new(self.0.get()) else {
+            return false;
+        };
+        // SAFETY: this life was made ready, and this is who runs it. It holds a reference to its
+        // cell, which outlives it: see `life::end`.
+        let (desk, cell) = unsafe {
+            let cell = Arc::as_ptr((*life.as_ptr()).stage.cx.cell());
+            (&(*life.as_ptr()).desk, &*cell)
+        };
+        let mut hand = None;
+        // SAFETY: as above.
+        let Some(is_stamped) = (unsafe { cell.mailbox.enter(desk, &mut hand) }) else {
+            // It was cut off meanwhile, and left to this run.
+            cell.dispose(LifePtr(life));
+            return false;
+        };
+        let raw = RawWaker::new(std::ptr::from_ref(cell).cast(), &ActorCell::<A>::WAKER);
         // SAFETY: the table is of this type. It is never dropped, so it takes part in no count,
         // and the cell outlives the run.
         let waker = ManuallyDrop::new(unsafe { Waker::from_raw(raw) });
-        let ran = self.turn(
-            None,
-            Turn {
-                task: &mut Task::from_waker(&waker),
-                budget,
-                woken_by_task: false,
-            },
-        );
+        let turn = Turn {
+            task: &mut Task::from_waker(&waker),
+            budget,
+            woken_by_task: false,
+        };
+        // SAFETY: the mailbox let this run begin.
+        let ran = as_actor(cell, || unsafe {
+            life::run(cell, life, &mut hand, is_stamped, turn)
+        });
         ran == Ran::Again
     }
 
     fn abandon(&self) {
-        let mut hand = None;
-        match self.mailbox.enter(None, &mut hand) {
-            Some((life, _)) => {
-                // It is in flight, and counts as failed with the life.
-                let _ = guarded(|| drop(hand));
-                // SAFETY: the mailbox gave it to this run, which holds a reference while it ends it.
-                let cell = Arc::clone(unsafe { (*life.0.as_ptr()).stage.cx.cell() });
-                let incarnation = cell.mailbox.reading(false).incarnation;
-                if let CutOff::Running { .. } = cell.mailbox.cut_off(incarnation, true) {
-                    cell.dispose(life).ended(incarnation, Ended::killed());
-                }
-            }
-            None => self.adopt(),
-        }
+        let Some(life) = NonNull::new(self.0.get()) else {
+            return;
+        };
+        // SAFETY: this life was ready, and is left to this call.
+        let context = unsafe { &(*life.as_ptr()).stage.cx };
+        let (cell, incarnation) = (Arc::clone(context.cell()), context.incarnation());
+        // It may have been cut off before.
+        cell.cut(incarnation);
+        cell.dispose(LifePtr(life))
+            .ended(incarnation, Ended::killed());
     }
 }
 
@@ -399,19 +390,22 @@ impl<A: Actor> Future for LifeTask<A> {
             *self.cell.task.lock() = Some(cx.waker().clone());
             self.is_known = true;
         }
-        let waker = cx.waker().clone();
-        let ran = self.cell.turn(
-            Some(self.incarnation),
-            Turn {
-                task: cx,
-                budget: TASK_BUDGET,
-                woken_by_task: true,
-            },
-        );
+        let Some(life) = self.cell.mailbox.enter_task(self.incarnation) else {
+            return Poll::Ready(());
+        };
+        let turn = Turn {
+            task: cx,
+            budget: TASK_BUDGET,
+            woken_by_task: true,
+        };
+        // SAFETY: the mailbox let this run begin.
+        let ran = as_actor(&*self.cell, || unsafe {
+            life::run(&self.cell, life.0, &mut None, false, turn)
+        });
         match ran {
             Ran::Rests => Poll::Pending,
             Ran::Again => {
-                waker.wake();
+                cx.waker().wake_by_ref();
                 Poll::Pending
             }
             Ran::Over => Poll::Ready(()),
@@ -450,17 +444,15 @@ impl<A: Actor> Role for ActorCell<A> {
         // SAFETY: the life is freed only after the mailbox has let go of its desk.
         let desk = unsafe { NonNull::from(&(*life.as_ptr()).desk) };
         // SAFETY: as above.
-        let is_ready = unsafe { self.mailbox.begin_life(desk, LifePtr(life)) };
-        if !self.has_entries() {
+        unsafe { self.mailbox.begin_life(desk, LifePtr(life)) };
+        if self.has_entries() {
+            self.make_ready(LifePtr(life));
+        } else {
             self.system.handle.spawn(LifeTask {
                 cell: Arc::clone(&self),
                 incarnation,
                 is_known: false,
             });
-        } else if is_ready {
-            self.make_ready();
-        } else {
-            self.adopt();
         }
         incarnation
     }
@@ -474,8 +466,8 @@ impl<A: Actor> Role for ActorCell<A> {
     }
 
     fn kill(&self, incarnation: u64) {
-        if self.mailbox.kill(incarnation) {
-            self.make_ready();
+        if let Some(life) = self.mailbox.kill(incarnation) {
+            self.make_ready(life);
         }
     }
 
@@ -547,23 +539,19 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
 
     #[inline]
     fn tell_at_once(&self, message: M) -> Result<(), M> {
-        match envelope::offer_told(&self.mailbox, message) {
-            Ok(false) => Ok(()),
-            Ok(true) => {
-                self.make_ready();
-                Ok(())
-            }
-            Err(message) => Err(message),
+        if let Some(life) = envelope::offer_told(&self.mailbox, message)? {
+            self.make_ready(life);
         }
+        Ok(())
     }
 
     #[inline]
     fn ask_at_once(&self, message: M, reply: ReplyTo<M>) -> Result<(), (M, ReplyTo<M>)> {
-        let is_ready = envelope::offer_asked(&self.mailbox, message, reply)?;
-        if is_ready {
+        if let Some(life) = envelope::offer_asked(&self.mailbox, message, reply)? {
             let runs_here = self.terms.worker.is_none() && may_run_inside(&self.system);
-            if !runs_here || self.run(INSIDE_BUDGET) {
-                self.make_ready();
+            // SAFETY: a life that is ready is freed by whoever runs it next, which is this call.
+            if !runs_here || unsafe { life.body() }.run(INSIDE_BUDGET) {
+                self.make_ready(life);
             }
         }
         Ok(())
@@ -617,14 +605,14 @@ const INSIDE_BUDGET: usize = 16;
 
 impl<A: Actor> ActorCell<A> {
     #[cold]
-    fn offered<M: Message>(&self, admission: Admission<Letter<A>>) -> Offered<M>
+    fn offered<M: Message>(&self, admission: Admission<Letter<A>, LifePtr<A>>) -> Offered<M>
     where
         A: Handler<M>,
     {
         match admission {
             Admission::Accepted { ready } => {
-                if ready {
-                    self.make_ready();
+                if let Some(life) = ready {
+                    self.make_ready(life);
                 }
                 Offered::Accepted
             }

@@ -110,7 +110,7 @@ impl<M: Message> Parcel<M> {
 pub(crate) fn offer_told<A: Handler<M>, M: Message, L: Copy>(
     mailbox: &Mailbox<Letter<A>, L>,
     message: M,
-) -> Result<bool, M> {
+) -> Result<Option<L>, M> {
     if is_inline::<Told<M>>() {
         return mailbox.offer_at_once(message, |message| Letter::new(Told(message)));
     }
@@ -127,7 +127,7 @@ pub(crate) fn offer_asked<A: Handler<M>, M: Message, L: Copy>(
     mailbox: &Mailbox<Letter<A>, L>,
     message: M,
     reply: ReplyTo<M>,
-) -> Result<bool, (M, ReplyTo<M>)> {
+) -> Result<Option<L>, (M, ReplyTo<M>)> {
     if is_inline::<Asked<M>>() {
         return mailbox.offer_at_once((message, reply), |(message, reply)| {
             let reply = Some(reply);

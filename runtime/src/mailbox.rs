@@ -92,13 +92,9 @@ impl Overflow {
 #[repr(C)]
 struct Inner<E, L> {
     state: State,
-    /// Somebody is inside a run of the reader.
-    running: bool,
-    /// A pending handler was woken while it was being run.
+    /// A handler was woken since it last pended.
     woken: bool,
     open: bool,
-    /// The reader has nothing in hand when its next run begins.
-    is_free: bool,
     /// Somebody stands in line.
     someone_waits: bool,
     /// The clock's tick at the latest stamp.
@@ -110,9 +106,6 @@ struct Inner<E, L> {
     /// The number of the next message that has a stamp.
     next_stamp: u64,
     reader: Option<Reader<E, L>>,
-    /// The message at the head of the queue, if it came when the queue was empty: most actors have
-    /// one at a time, and need no queue.
-    first: Option<E>,
     queue: VecDeque<E>,
     rare: Option<Box<Rare<E>>>,
     /// Which life may read; 0 before the first.
@@ -182,7 +175,8 @@ unsafe impl<E: Send, L: Send> Send for Reader<E, L> {}
 
 /// Where one life has its batch.
 ///
-/// One thread at a time runs the life. It changes the batch inside sections:
+/// One thread at a time runs the life; while the mailbox is idle, whoever has its lock may put
+/// the first message there. The runner changes the batch inside sections:
 /// it writes `touching`, and behind the light side of the fence looks at
 /// `attention`; if that is not zero it leaves the section and asks under the
 /// lock. Whoever cuts the life off holds the lock, has written `attention` and
@@ -195,9 +189,14 @@ pub(crate) struct Desk<E> {
 }
 
 struct Batch<E> {
-    messages: VecDeque<E>,
+    /// Somebody is inside a run.
+    running: bool,
     /// The number of the next message that has a stamp.
     stamped: u64,
+    /// A message that came when the actor was idle. Most actors have one at a time; it lies here,
+    /// where the next run finds it without the lock, and they need no queue.
+    first: Option<E>,
+    messages: VecDeque<E>,
 }
 
 // SAFETY: `batch` is reached by the runner in its sections and by others under the lock after
@@ -221,8 +220,10 @@ impl<E> Desk<E> {
             attention: AtomicU8::new(0),
             touching: AtomicBool::new(false),
             batch: UnsafeCell::new(Batch {
-                messages: VecDeque::new(),
+                running: false,
                 stamped: u64::MAX,
+                first: None,
+                messages: VecDeque::new(),
             }),
         }
     }
@@ -249,6 +250,13 @@ impl<E> Desk<E> {
         self.attention.load(Ordering::Acquire) & KILL != 0
     }
 
+    /// The runner ends its run, under the lock.
+    #[inline(always)]
+    fn stop_running(&self) {
+        // SAFETY: the caller is the runner, and the lock keeps all others from the batch.
+        self.batch.with_mut(|batch| unsafe { (*batch).running = false });
+    }
+
     /// Asks the runner to look under the lock before its next step.
     fn call(&self, why: u8) {
         self.attention.fetch_or(why, Ordering::SeqCst);
@@ -268,12 +276,12 @@ pub(crate) enum Control {
 pub(crate) struct Ticket(u64);
 
 /// What became of a message that was offered.
-pub(crate) enum Admission<E> {
-    /// It is queued; if `ready`, whoever offered it makes the actor ready.
-    Accepted { ready: bool },
+pub(crate) enum Admission<E, L> {
+    /// It is queued; whoever offered it makes that life ready.
+    Accepted { ready: Option<L> },
     /// It is queued in place of this one, which is lost.
     Replaced(E),
-    /// It stands in line; `ready` as above, for an earlier one that was let in.
+    /// It stands in line.
     Waiting { ticket: Ticket },
     /// There is no room: back to the sender.
     Full(E),
@@ -337,14 +345,10 @@ pub(crate) enum Left {
 pub(crate) enum CutOff<L> {
     /// It had been before.
     Nothing,
-    /// Somebody runs it, and drops it when that ends.
+    /// Somebody runs it, or it is ready and somebody will: whoever does drops it.
     Running { in_flight: bool },
-    /// Nobody runs it: whoever cut it off drops it. An entry of it may be on its way still.
-    Resting {
-        life: L,
-        in_flight: bool,
-        has_entry: bool,
-    },
+    /// Nobody runs it or will: whoever cut it off drops it.
+    Resting { life: L, in_flight: bool },
 }
 
 /// A mailbox as seen from outside, at one moment.
@@ -356,7 +360,6 @@ pub(crate) struct Reading {
     /// Taken out and not counted as ended: 1 while a handler is at work. A reader that is at
     /// full speed can seem to have more, as the counts are not read at the same instant.
     pub(crate) in_flight: u64,
-    pub(crate) is_running: bool,
     pub(crate) oldest_age: Duration,
     pub(crate) incarnation: u64,
     pub(crate) done: u64,
@@ -385,10 +388,8 @@ impl<E, L: Copy> Mailbox<E, L> {
             every: every.max(1).next_power_of_two(),
             inner: Lock::new(Inner {
                 state: State::Down,
-                running: false,
                 woken: false,
                 open: false,
-                is_free: false,
                 someone_waits: false,
                 tick: 0,
                 depth_max: 0,
@@ -396,7 +397,6 @@ impl<E, L: Copy> Mailbox<E, L> {
                 taken_seen: 0,
                 next_stamp: u64::MAX,
                 reader: None,
-                first: None,
                 queue: VecDeque::new(),
                 rare: None,
                 incarnation: 0,
@@ -412,7 +412,7 @@ impl<E, L: Copy> Mailbox<E, L> {
 
     // ===== senders =====
 
-    /// Queues the message that `write` makes if there is room for it; returns whether the actor is to be made ready.
+    /// Queues a message if there is room for it; returns the life that is to be made ready, if it is.
     ///
     /// It is made of its parts in its place in the queue: moving it there costs more than all the
     /// rest. `make` runs under the lock, and so only puts together what is there.
@@ -420,7 +420,11 @@ impl<E, L: Copy> Mailbox<E, L> {
     /// # Errors
     /// Gives the parts back where it takes [`offer`](Self::offer) to say what becomes of the message.
     #[inline(always)]
-    pub(crate) fn offer_at_once<T>(&self, parts: T, make: impl FnOnce(T) -> E) -> Result<bool, T> {
+    pub(crate) fn offer_at_once<T>(
+        &self,
+        parts: T,
+        make: impl FnOnce(T) -> E,
+    ) -> Result<Option<L>, T> {
         let tick = clock::tick();
         self.inner.with(|inner| {
             if !inner.open || inner.someone_waits || !self.has_room(inner) {
@@ -431,22 +435,25 @@ impl<E, L: Copy> Mailbox<E, L> {
                 inner.stamp(number, tick);
             }
             inner.enqueued = number + 1;
-            let ready = inner.state == State::Idle;
-            if ready {
+            if inner.state == State::Idle && self.overflow != Overflow::DropOldest {
                 inner.state = State::Ready;
+                return Ok(inner.reader.as_ref().map(|reader| {
+                    // SAFETY: the desk lives while it stands there, nobody runs an idle life, and
+                    // all others that reach its batch hold this lock.
+                    let batch = unsafe { &mut *reader.desk.as_ref().batch.with_mut(|batch| batch) };
+                    batch.stamped = inner.next_stamp;
+                    batch.first = Some(make(parts));
+                    reader.life
+                }));
             }
-            if inner.is_empty() {
-                inner.first = Some(make(parts));
-            } else {
-                inner.queue.push_back(make(parts));
-            }
-            Ok(ready)
+            inner.queue.push_back(make(parts));
+            Ok(inner.make_ready())
         })
     }
 
     /// Offers a message, whatever the mailbox is at.
     #[cold]
-    pub(crate) fn offer(&self, message: E, when_full: WhenFull<'_>) -> Admission<E> {
+    pub(crate) fn offer(&self, message: E, when_full: WhenFull<'_>) -> Admission<E, L> {
         // Cloning a waker is its executor's code: not under the lock.
         let waker = match when_full {
             WhenFull::Wait(waker) | WhenFull::WaitOrRefuse(waker) | WhenFull::WaitOrDrop(waker)
@@ -466,14 +473,11 @@ impl<E, L: Copy> Mailbox<E, L> {
             self.admit(inner, &mut woken);
             if self.has_room(inner) {
                 self.push(inner, message, clock::tick());
-                let ready = inner.state == State::Idle;
-                if ready {
-                    inner.state = State::Ready;
-                }
+                let ready = inner.make_ready();
                 return Admission::Accepted { ready };
             }
             if self.overflow == Overflow::DropOldest
-                && let Some(oldest) = inner.pop()
+                && let Some(oldest) = inner.queue.pop_front()
             {
                 // Every step of the reader is under this lock, so the counts are ours.
                 self.remove_front(inner, 1);
@@ -531,11 +535,7 @@ impl<E, L: Copy> Mailbox<E, L> {
         if number & u64::from(self.every - 1) == 0 || tick != inner.tick {
             inner.stamp(number, tick);
         }
-        if inner.is_empty() {
-            inner.first = Some(message);
-        } else {
-            inner.queue.push_back(message);
-        }
+        inner.queue.push_back(message);
         inner.enqueued = number + 1;
     }
 
@@ -571,7 +571,7 @@ impl<E, L: Copy> Mailbox<E, L> {
     }
 
     /// Asks again for a sender that waits.
-    pub(crate) fn poll_ticket(&self, ticket: Ticket, waker: &Waker) -> Admission<E> {
+    pub(crate) fn poll_ticket(&self, ticket: Ticket, waker: &Waker) -> Admission<E, L> {
         let mut waker = waker.clone();
         self.inner.with(|inner| {
             let rare = inner.rare();
@@ -582,7 +582,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             }
             match rare.returned.remove(&ticket) {
                 Some(message) => Admission::Closed(message),
-                None => Admission::Accepted { ready: false },
+                None => Admission::Accepted { ready: None },
             }
         })
     }
@@ -609,55 +609,51 @@ impl<E, L: Copy> Mailbox<E, L> {
         message
     }
 
-    /// Puts a word into the control lane; returns whether the actor is to be made ready.
+    /// Puts a word into the control lane; returns the life that is to be made ready, if it is.
     #[must_use]
-    pub(crate) fn control(&self, incarnation: u64, control: Control) -> bool {
+    pub(crate) fn control(&self, incarnation: u64, control: Control) -> Option<L> {
         self.inner.with(|inner| {
             if !inner.is_read_by(incarnation) {
-                return false;
+                return None;
             }
             inner.rare().control.push_back(control);
             inner.call_reader(CONTROL);
             // A handler that pends is let finish first.
-            let ready = inner.state == State::Idle;
-            if ready {
-                inner.state = State::Ready;
-            }
-            ready
+            inner.make_ready()
         })
     }
 
-    /// Orders a life to end at its next step; returns whether the actor is to be made ready for it.
+    /// Orders a life to end at its next step; returns it if it is to be made ready for that.
     #[must_use]
-    pub(crate) fn kill(&self, incarnation: u64) -> bool {
+    pub(crate) fn kill(&self, incarnation: u64) -> Option<L> {
         let ready = self.inner.with(|inner| {
             if !inner.is_read_by(incarnation) {
-                return false;
+                return None;
             }
             inner.call_reader(KILL);
-            let ready = matches!(inner.state, State::Idle | State::Pending);
-            if ready {
-                inner.state = State::Ready;
+            if inner.state == State::Pending {
+                inner.state = State::Idle;
             }
-            ready
+            inner.make_ready()
         });
         // From here on no step of the runner begins without seeing it.
         fence::heavy();
         ready
     }
 
-    /// Wakes a handler that pends; returns whether the actor is to be made ready.
+    /// Wakes a handler that pends; returns the life that is to be made ready, if it is.
     ///
-    /// A wake that was meant for an earlier life makes this one look in vain.
+    /// A wake that was meant for an earlier life or handler makes this one look in vain.
     #[must_use]
-    pub(crate) fn wake(&self) -> bool {
+    pub(crate) fn wake(&self) -> Option<L> {
         self.inner.with(|inner| {
             inner.woken = true;
-            let ready = inner.state == State::Pending;
-            if ready {
-                inner.state = State::Ready;
+            if inner.state == State::Pending {
+                inner.state = State::Idle;
+            } else {
+                return None;
             }
-            ready
+            inner.make_ready()
         })
     }
 
@@ -668,21 +664,18 @@ impl<E, L: Copy> Mailbox<E, L> {
         self.inner.with(|inner| inner.incarnation + 1)
     }
 
-    /// Opens the mailbox for a new life; returns whether it is to be made ready.
+    /// Opens the mailbox for a new life, which is to be made ready.
     ///
-    /// It is not where an entry of a life that was cut off is still on its way: the new life takes
-    /// it over. Control words for the life before it are forgotten.
+    /// Control words for the life before it are forgotten.
     ///
     /// # Safety
     /// The desk lives until [`leave`](Self::leave) or [`cut_off`](Self::cut_off) has taken it back.
-    #[must_use]
-    pub(crate) unsafe fn begin_life(&self, desk: NonNull<Desk<E>>, life: L) -> bool {
+    pub(crate) unsafe fn begin_life(&self, desk: NonNull<Desk<E>>, life: L) {
         self.inner.with(|inner| {
             debug_assert!(inner.reader.is_none(), "two lives at a time");
             inner.incarnation += 1;
             inner.open = true;
             inner.woken = false;
-            inner.is_free = false;
             inner.reader = Some(Reader { desk, life });
             if self.overflow == Overflow::DropOldest {
                 inner.call_reader(STEPWISE);
@@ -693,45 +686,67 @@ impl<E, L: Copy> Mailbox<E, L> {
                     inner.call_reader(WAITERS);
                 }
             }
-            // An entry of the life before may be on its way still; one is enough.
-            let ready = inner.state != State::Ready;
             inner.state = State::Ready;
-            ready
+        });
+    }
+
+    /// Begins a run of a life that was made ready; `None` if it was cut off meanwhile.
+    ///
+    /// A message that came when it was idle is then in `hand`, and in flight; also says whether it
+    /// has a stamp.
+    ///
+    /// # Safety
+    /// The caller has been made the runner of the life that owns the desk.
+    #[inline(always)]
+    pub(crate) unsafe fn enter(&self, desk: &Desk<E>, hand: &mut Option<E>) -> Option<bool> {
+        if desk.begin() {
+            // SAFETY: the caller is the only runner, and whoever else wants the batch waits for the
+            // end of this section.
+            let batch = desk.batch.with_mut(|batch| unsafe { &mut *batch });
+            debug_assert!(!batch.running, "a life is run by two");
+            batch.running = true;
+            *hand = batch.first.take();
+            let is_stamped = hand.is_some() && self.count_taken() == batch.stamped;
+            desk.end();
+            return Some(is_stamped);
+        }
+        self.inner.with(|inner| {
+            if !inner.has_desk(desk) {
+                return None;
+            }
+            // SAFETY: this is the runner, and the lock keeps all others from the batch.
+            desk.batch.with_mut(|batch| unsafe { (*batch).running = true });
+            Some(false)
         })
     }
 
-    /// Begins a run; `None` if there is nothing to run: the life that was made ready is gone.
-    ///
-    /// With `only`, the run is of that life and of no other. A life that has nothing in hand gets
-    /// its next message with it: that is then in `hand`, and in flight. Also says whether it has a
-    /// stamp.
-    #[inline(always)]
-    pub(crate) fn enter(&self, only: Option<u64>, hand: &mut Option<E>) -> Option<(L, bool)> {
+    /// Begins a run of life `incarnation` where being ready is a task of its own, which may be run
+    /// without having been made ready; `None` if it is over.
+    pub(crate) fn enter_task(&self, incarnation: u64) -> Option<L> {
         self.inner.with(|inner| {
-            if only.is_some_and(|only| !inner.is_read_by(only)) {
-                return None;
-            }
-            let Some(reader) = &inner.reader else {
-                inner.state = State::Down;
+            let Some(Reader { desk, life }) = &inner.reader else {
                 return None;
             };
-            debug_assert!(!inner.running, "a life is run by two");
-            let life = reader.life;
-            inner.running = true;
-            inner.woken = false;
+            if inner.incarnation != incarnation {
+                return None;
+            }
+            // SAFETY: the desk lives while it stands there; its task is the only runner, and the
+            // lock keeps all others from the batch.
+            unsafe { desk.as_ref() }
+                .batch
+                .with_mut(|batch| unsafe { (*batch).running = true });
+            let life = *life;
             inner.state = State::Ready;
-            if !inner.is_free {
-                return Some((life, false));
-            }
-            // SAFETY: the desk lives while it stands there.
-            let desk = unsafe { reader.desk.as_ref() };
-            if desk.attention.load(Ordering::Acquire) != 0 {
-                return Some((life, false));
-            }
-            // SAFETY: this is the runner from here on, and the lock keeps all others from the batch.
-            let is_stamped = unsafe { self.take(inner, desk, hand) };
-            Some((life, is_stamped))
+            Some(life)
         })
+    }
+
+    /// Counts one more message as taken out; returns its number.
+    #[inline(always)]
+    fn count_taken(&self) -> u64 {
+        let number = self.taken.load(Ordering::Relaxed);
+        self.taken.store(number + 1, Ordering::Release);
+        number
     }
 
     /// Takes the next message in hand, if there is one, having filled the batch if it was used up; returns whether it
@@ -748,26 +763,19 @@ impl<E, L: Copy> Mailbox<E, L> {
     ) -> bool {
         // SAFETY: as the caller promises.
         let batch = desk.batch.with_mut(|batch| unsafe { &mut *batch });
-        if !batch.messages.is_empty() {
+        batch.stamped = inner.next_stamp;
+        if batch.first.is_some() {
+            *hand = batch.first.take();
+        } else if !batch.messages.is_empty() {
             *hand = batch.messages.pop_front();
         } else if self.overflow == Overflow::DropOldest {
-            *hand = inner.pop();
-        } else {
-            if !inner.queue.is_empty() {
-                std::mem::swap(&mut batch.messages, &mut inner.queue);
-            }
-            batch.stamped = inner.next_stamp;
-            *hand = inner.first.take();
-            if hand.is_none() {
-                *hand = batch.messages.pop_front();
-            }
+            // What is queued stays where senders can reach it.
+            *hand = inner.queue.pop_front();
+        } else if !inner.queue.is_empty() {
+            std::mem::swap(&mut batch.messages, &mut inner.queue);
+            *hand = batch.messages.pop_front();
         }
-        if hand.is_none() {
-            return false;
-        }
-        let number = self.taken.load(Ordering::Relaxed);
-        self.taken.store(number + 1, Ordering::Release);
-        number == inner.next_stamp
+        hand.is_some() && self.count_taken() == inner.next_stamp
     }
 
     /// Ends the run if nothing is left; `false` where it takes [`next`](Self::next).
@@ -777,7 +785,7 @@ impl<E, L: Copy> Mailbox<E, L> {
     #[inline(always)]
     pub(crate) unsafe fn rest(&self, desk: &Desk<E>) -> bool {
         self.inner.with(|inner| {
-            if !inner.is_empty()
+            if !inner.queue.is_empty()
                 || desk.attention.load(Ordering::Acquire) != 0
                 || !inner.has_desk(desk)
             {
@@ -785,12 +793,11 @@ impl<E, L: Copy> Mailbox<E, L> {
             }
             // SAFETY: this is the runner, and the lock keeps all others from the batch.
             let batch = desk.batch.with_mut(|batch| unsafe { &mut *batch });
-            if !batch.messages.is_empty() {
+            if !batch.messages.is_empty() || batch.first.is_some() {
                 return false;
             }
+            batch.running = false;
             inner.state = State::Idle;
-            inner.running = false;
-            inner.is_free = true;
             true
         })
     }
@@ -814,9 +821,7 @@ impl<E, L: Copy> Mailbox<E, L> {
         *hand = batch.messages.pop_front();
         let mut is_stamped = false;
         if hand.is_some() {
-            let number = self.taken.load(Ordering::Relaxed);
-            self.taken.store(number + 1, Ordering::Release);
-            is_stamped = number == batch.stamped;
+            is_stamped = self.count_taken() == batch.stamped;
         }
         desk.end();
         is_stamped
@@ -875,9 +880,8 @@ impl<E, L: Copy> Mailbox<E, L> {
                 if draining {
                     return Next::Empty;
                 }
+                desk.stop_running();
                 inner.state = State::Idle;
-                inner.running = false;
-                inner.is_free = true;
                 return Next::Idle;
             };
             if attention & WAITERS != 0 {
@@ -958,9 +962,8 @@ impl<E, L: Copy> Mailbox<E, L> {
             }
             // It may be long before the next step.
             self.admit(inner, &mut woken);
-            inner.is_free = false;
-            inner.running = false;
-            if inner.woken && !woken_by_task {
+            desk.stop_running();
+            if std::mem::take(&mut inner.woken) && !woken_by_task {
                 return Left::Again;
             }
             inner.state = State::Pending;
@@ -976,8 +979,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             if !inner.has_desk(desk) {
                 return Left::Superseded;
             }
-            inner.is_free = true;
-            inner.running = false;
+            desk.stop_running();
             Left::Again
         })
     }
@@ -990,7 +992,6 @@ impl<E, L: Copy> Mailbox<E, L> {
             }
             inner.take_back(desk);
             inner.reader = None;
-            inner.running = false;
             inner.state = State::Down;
             true
         })
@@ -1023,20 +1024,14 @@ impl<E, L: Copy> Mailbox<E, L> {
             }
             inner.take_back(desk);
             let in_flight = self.fail_in_flight(inner);
-            if inner.running {
-                inner.running = false;
-                inner.state = State::Down;
-                return CutOff::Running { in_flight };
-            }
-            // The entry of one that is ready is still on its way, and will find nobody, or the next life.
-            let has_entry = inner.state == State::Ready && has_entries;
-            if !has_entry {
-                inner.state = State::Down;
-            }
-            CutOff::Resting {
-                life,
-                in_flight,
-                has_entry,
+            // SAFETY: the runner is not in a section, and will not begin another one.
+            let is_running = desk.batch.with(|batch| unsafe { (*batch).running });
+            let is_ready = inner.state == State::Ready;
+            inner.state = State::Down;
+            if is_running || (is_ready && has_entries) {
+                CutOff::Running { in_flight }
+            } else {
+                CutOff::Resting { life, in_flight }
             }
         })
     }
@@ -1068,7 +1063,6 @@ impl<E, L: Copy> Mailbox<E, L> {
     pub(crate) fn clear(&self) -> VecDeque<E> {
         self.inner.with(|inner| {
             debug_assert!(inner.reader.is_none(), "a life reads what is cleared");
-            inner.queue_first();
             let left = std::mem::take(&mut inner.queue);
             if !left.is_empty() {
                 self.remove_front(inner, left.len() as u64);
@@ -1149,7 +1143,6 @@ impl<E, L: Copy> Mailbox<E, L> {
                 depth_max,
                 waiting: rare.map_or(0, |rare| rare.waiting.len()),
                 in_flight,
-                is_running: inner.running,
                 oldest_age: since.filter(|_| !is_empty).map_or(Duration::ZERO, |since| {
                     now.saturating_duration_since(since)
                 }),
@@ -1172,21 +1165,17 @@ impl<E, L> Inner<E, L> {
         self.rare.get_or_insert_default()
     }
 
-    /// Whether nothing is queued; a batch is not looked at.
+    /// An idle life becomes ready: whoever is told so schedules it.
     #[inline(always)]
-    fn is_empty(&self) -> bool {
-        self.first.is_none() && self.queue.is_empty()
-    }
-
-    fn pop(&mut self) -> Option<E> {
-        self.first.take().or_else(|| self.queue.pop_front())
-    }
-
-    /// Puts the message at the head into the queue proper.
-    fn queue_first(&mut self) {
-        if let Some(first) = self.first.take() {
-            self.queue.push_front(first);
+    fn make_ready(&mut self) -> Option<L>
+    where
+        L: Copy,
+    {
+        if self.state != State::Idle {
+            return None;
         }
+        self.state = State::Ready;
+        self.reader.as_ref().map(|reader| reader.life)
     }
 
     fn discarded(&self) -> u64 {
@@ -1216,10 +1205,12 @@ impl<E, L> Inner<E, L> {
     ///
     /// The caller holds the lock and is the runner, or has excluded it.
     fn take_back(&mut self, desk: &Desk<E>) {
-        self.queue_first();
         // SAFETY: as said, nobody else is at the batch.
         desk.batch.with_mut(|batch| unsafe {
             while let Some(message) = (*batch).messages.pop_back() {
+                self.queue.push_front(message);
+            }
+            if let Some(message) = (*batch).first.take() {
                 self.queue.push_front(message);
             }
         });
