@@ -16,6 +16,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Sleep;
 
+use crate::core::prefetch::prefetch;
 use crate::core::ready::{Run, Runnable};
 use crate::core::statics::AtomicStatic;
 use crate::dead_letter::DeadLetterReason;
@@ -35,19 +36,20 @@ use crate::snapshot::{ActorState, Seen};
 use crate::tally::Dropped;
 use crate::{Actor, Event, Handler, Message, Path};
 
-/// What stays of an actor when it is restarted.
+/// What stays of an actor when it is restarted; what a message touches stands first.
+#[repr(C)]
 pub(crate) struct ActorCell<A: Actor> {
     pub(crate) mailbox: Mailbox<Letter<A>, LifePtr<A>>,
-    pub(crate) path: Path,
+    /// What kind of message is, or was last, in hand.
+    in_hand: AtomicStatic<LetterTable<A>>,
     pub(crate) system: Arc<Shared>,
-    pub(crate) group: Arc<Group>,
-    pub(crate) args: A::Args,
     pub(crate) terms: Terms,
     state: StateCell,
     retired: AtomicBool,
     restarts: AtomicU32,
-    /// What kind of message is, or was last, in hand.
-    in_hand: AtomicStatic<LetterTable<A>>,
+    pub(crate) path: Path,
+    pub(crate) group: Arc<Group>,
+    pub(crate) args: A::Args,
     /// Where being ready is a task: the waker of the running life's.
     task: Mutex<Option<Waker>>,
     topics: Mutex<Vec<Arc<dyn AnyTopic>>>,
@@ -69,11 +71,12 @@ unsafe impl<A: Actor> Send for LifePtr<A> {}
 
 /// What a child spec settles about a role, whatever the actor.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(crate) struct Terms {
-    pub(crate) start_within: Duration,
-    pub(crate) stop_within: Duration,
     /// The worker that it has to run on.
     pub(crate) worker: Option<u16>,
+    pub(crate) start_within: Duration,
+    pub(crate) stop_within: Duration,
 }
 
 impl<A: Actor> ActorCell<A> {
@@ -355,6 +358,13 @@ impl<A: Actor> Run for Body<A> {
             life::run(cell, life, &mut hand, is_stamped, turn)
         });
         ran == Ran::Again
+    }
+
+    #[inline]
+    fn prefetch(&self) {
+        // SAFETY: the life is alive, and its reference to the cell is only read until it is freed.
+        let cell = unsafe { Arc::as_ptr((*self.0.get()).stage.cx.cell()) };
+        prefetch(cell, 3);
     }
 
     fn abandon(&self) {

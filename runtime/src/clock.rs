@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// How long a tick is: the error of an age, where not every message is timed.
-pub(crate) const TICK: Duration = Duration::from_millis(10);
+pub(crate) const TICK: Duration = Duration::from_millis(100);
 
 static TICKS: AtomicU32 = AtomicU32::new(1);
 

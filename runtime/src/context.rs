@@ -29,16 +29,17 @@ use crate::{Actor, ActorRef, Event, Handler, Message, Path, System};
 /// ([incarnation](Context::incarnation)): when it ends, by a stop or a failure,
 /// they are ended too, and messages of theirs that are still queued are not
 /// handled by the next life. Subscriptions belong to the role and stay.
+#[repr(C)]
 pub struct Context<A: Actor> {
     cell: Arc<ActorCell<A>>,
-    incarnation: u64,
-    /// Ends the tasks when it is dropped; most actors have none.
-    tasks: Option<Box<JoinSet<()>>>,
+    /// How many messages the one that is timed stands for.
+    untimed: u32,
     stop: bool,
     /// When the handler that runs was called, if it is timed.
     begun: Option<Instant>,
-    /// How many messages that one stands for.
-    untimed: u32,
+    incarnation: u64,
+    /// Ends the tasks when it is dropped; most actors have none.
+    tasks: Option<Box<JoinSet<()>>>,
     /// Who asked for the message in hand; in a mutex, which is never locked, for `Context` to be `Sync`.
     reply: Mutex<Option<AnyReply>>,
 }

@@ -315,6 +315,7 @@ pub(crate) fn refuse(reply: AnyReply, why: NoReply) {
 /// that was cut off meanwhile does not reply at all.
 struct Handled<A: Actor, M> {
     life: NonNull<Life<A>>,
+    is_asked: bool,
     _message: PhantomData<fn(M)>,
 }
 
@@ -332,6 +333,7 @@ unsafe fn handle<A: Handler<M>, M: Message>(
     // SAFETY: the caller lets nobody else at the stage while the future exists, so these are the
     // only references, and lets it end before the life, so that they are as good as static to it.
     let stage = unsafe { &mut *(&raw mut (*life.as_ptr()).stage) };
+    let is_asked = reply.is_some();
     if let Some(reply) = reply {
         // With the context, so that it outlives a panic and can be told of it.
         stage.cx.hold_reply(AnyReply::new(reply));
@@ -341,6 +343,7 @@ unsafe fn handle<A: Handler<M>, M: Message>(
     };
     let then = Handled::<A, M> {
         life,
+        is_asked,
         _message: PhantomData,
     };
     Pooled::new(then, || actor.handle(message, &mut stage.cx))
@@ -365,7 +368,8 @@ impl<A: Handler<M>, M: Message> Then<Result<M::Reply, A::Error>> for Handled<A, 
             return Outcome::CutOff;
         }
         context.ended();
-        if let Some(reply) = context.take_reply()
+        if self.is_asked
+            && let Some(reply) = context.take_reply()
             && let Ok(reply) = reply.downcast::<ReplyTo<M>>()
         {
             // Where nobody listens any more, a late reply goes nowhere.

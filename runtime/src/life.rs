@@ -29,28 +29,30 @@ use crate::snapshot::ActorState;
 use crate::tally::Dropped;
 use crate::{Actor, Context};
 
-/// What there is of an actor between its start and its end.
+/// What there is of an actor between its start and its end; what a message touches stands first.
+#[repr(C)]
 pub(crate) struct Life<A: Actor> {
     /// Reached by others too, see [`Desk`]; all else by the runner alone.
     pub(crate) desk: Desk<Letter<A>>,
     /// Borrows the stage, so it stands before it, to be dropped first.
     future: Option<Pooled<Outcome<A::Error>>>,
-    phase: Phase,
     /// The message that is in hand.
     in_hand: Option<&'static LetterTable<A>>,
+    phase: Phase,
     draining: bool,
+    pub(crate) stage: Stage<A>,
+    boss: Boss,
     /// How the life ends, once that is known.
-    ended: Option<Ended>,
+    ended: Option<Box<Ended>>,
     /// The limit of a start that pends.
     timer: Option<Pin<Box<Sleep>>>,
-    boss: Boss,
-    pub(crate) stage: Stage<A>,
 }
 
 /// What handlers get to see.
+#[repr(C)]
 pub(crate) struct Stage<A: Actor> {
-    pub(crate) actor: Option<A>,
     pub(crate) cx: Context<A>,
+    pub(crate) actor: Option<A>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -367,7 +369,7 @@ unsafe fn end<A: Actor>(cell: &ActorCell<A>, life: NonNull<Life<A>>) {
     // SAFETY: as the caller promises.
     let (incarnation, boss, ended, was_reading) = unsafe {
         let life = &mut *life.as_ptr();
-        let ended = life.ended.take().unwrap_or_else(Ended::shutdown);
+        let ended = life.ended.take().map_or_else(Ended::shutdown, |ended| *ended);
         let was_reading = cell.mailbox.leave(&life.desk);
         let incarnation = life.stage.cx.incarnation();
         (incarnation, life.boss.clone(), ended, was_reading)
@@ -418,13 +420,13 @@ impl<A: Actor> Life<A> {
     /// Ends in order: `Actor::stop` is called.
     fn stop(&mut self, cell: &ActorCell<A>, ended: Ended) {
         cell.set_state(ActorState::Stopping);
-        self.ended = Some(ended);
+        self.ended = Some(Box::new(ended));
         self.phase = Phase::Stop;
     }
 
     /// Ends without `Actor::stop`.
     fn tidy(&mut self, ended: Ended) {
-        self.ended = Some(ended);
+        self.ended = Some(Box::new(ended));
         self.phase = Phase::Tidy;
     }
 
@@ -508,7 +510,7 @@ impl<A: Actor> Life<A> {
             let _ = guarded(|| drop(future));
         }
         cell.stuck_in(self.incarnation(), &self.desk, self.in_hand);
-        self.ended = Some(Ended::killed());
+        self.ended = Some(Box::new(Ended::killed()));
         self.phase = Phase::Over;
     }
 }

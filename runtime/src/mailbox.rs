@@ -48,16 +48,17 @@ use crate::failure::Failure;
 use crate::tally::{Dropped, Rejected, Tally};
 
 /// `E` is what is queued; `L` a copyable pointer to the life that reads.
+#[repr(C)]
 pub(crate) struct Mailbox<E, L> {
-    capacity: u32,
-    overflow: Overflow,
-    /// One in so many messages is timed; a power of two.
-    every: u32,
-    inner: Lock<Inner<E, L>>,
     /// Messages taken out by the reader, or removed.
     taken: AtomicU64,
     /// Of those, how many ended: handled, failed, or discarded.
     done: AtomicU64,
+    capacity: u32,
+    /// One in so many messages is timed; a power of two.
+    every: u32,
+    overflow: Overflow,
+    inner: Lock<Inner<E, L>>,
 }
 
 /// What a mailbox does with a message that finds it full.

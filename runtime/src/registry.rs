@@ -197,16 +197,25 @@ impl Registry {
         let subscribers = topic.subscribers.load_full();
         // All at once, so that a slow subscriber delays no other, and when this future is
         // dropped each mailbox has counted what it did not take.
-        let mut entries: Vec<Option<Entry<'_, E>>> = Vec::with_capacity(subscribers.len());
-        for subscriber in subscribers.iter() {
-            let mut entry = Entry::new(&**subscriber, Parcel::told(event.clone()), Way::Publish);
-            entry.limit(limit);
-            entries.push(Some(entry));
-        }
+        let mut entries: Vec<(Option<Entry<'_, E>>, &Arc<dyn Receive<E>>)> = Vec::new();
         let mut delivery = Delivery::default();
+        for subscriber in subscribers.iter() {
+            let Err(event) = subscriber.tell_at_once(event.clone()) else {
+                delivery.delivered += 1;
+                continue;
+            };
+            let mut entry = Entry::new(&**subscriber, Parcel::told(event), Way::Publish);
+            entry.limit(limit);
+            entries.push((Some(entry), subscriber));
+        }
+        let delivered = delivery.delivered as u64;
+        topic
+            .counts
+            .delivered
+            .fetch_add(delivered, Ordering::Relaxed);
         poll_fn(|cx| {
             let mut all_done = Poll::Ready(());
-            for (slot, subscriber) in entries.iter_mut().zip(subscribers.iter()) {
+            for (slot, subscriber) in &mut entries {
                 let Some(entry) = slot else { continue };
                 match entry.poll_enter(cx) {
                     Poll::Pending => {
@@ -220,10 +229,10 @@ impl Registry {
                     Poll::Ready(Err(
                         Refused::TimedOut(parcel, _) | Refused::Full(parcel) | Refused::Lost(parcel),
                     )) => {
-                        topic.lost(&**subscriber, &parcel.message, false, &mut delivery);
+                        topic.lost(&***subscriber, &parcel.message, false, &mut delivery);
                     }
                     Poll::Ready(Err(Refused::Stopped(parcel))) => {
-                        topic.lost(&**subscriber, &parcel.message, true, &mut delivery);
+                        topic.lost(&***subscriber, &parcel.message, true, &mut delivery);
                     }
                 }
                 *slot = None;

@@ -9,6 +9,7 @@ pub(crate) mod frames;
 pub(crate) mod inline;
 pub(crate) mod lock;
 pub(crate) mod pooled;
+pub(crate) mod prefetch;
 pub(crate) mod ready;
 pub(crate) mod slot;
 pub(crate) mod statics;

@@ -44,6 +44,7 @@ use std::ptr::NonNull;
 
 use super::fence::heavy;
 use super::lock::Lock;
+use super::prefetch::prefetch;
 use super::sync::{
     AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, UnsafeCell, fence, relax,
 };
@@ -60,6 +61,8 @@ pub(crate) use owner::{Owner, Parked};
 pub(crate) trait Run: Send + Sync {
     /// Runs for at most `budget` messages; true if it wants to be run again.
     fn run(&self, budget: usize) -> bool;
+    /// Asked of one that will be run soon, and whose own first lines are there: fetch what it will use.
+    fn prefetch(&self) {}
     /// Asked of one that is still ready when the pool has ended: let go of it.
     ///
     /// Of a pinned one this is asked on its own worker while that lives.
@@ -94,6 +97,19 @@ impl Runnable {
     pub(crate) fn run(&self, budget: usize) -> bool {
         // SAFETY: it lives by the promise of `new`: the call that answers false is the last.
         unsafe { self.0.as_ref() }.run(budget)
+    }
+
+    /// Has what it points to fetched, when it is the next but one.
+    #[inline(always)]
+    fn prefetch_first(&self) {
+        prefetch(self.0.as_ptr().cast_const().cast::<u8>(), 4);
+    }
+
+    /// Has what that uses fetched, when it is the next.
+    #[inline(always)]
+    fn prefetch_all(&self) {
+        // SAFETY: it lives by the promise of `new`.
+        unsafe { self.0.as_ref() }.prefetch();
     }
 
     pub(crate) fn abandon(self) {

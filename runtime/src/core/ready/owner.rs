@@ -173,7 +173,16 @@ impl<U: Unpark> Owner<'_, U> {
             return Some((pinned, true));
         }
         if let Some((Some(ready), left)) =
-            self.touch(|private| (private.pop_front(), private.len()))
+            self.touch(|private| {
+                let ready = private.pop_front();
+                if let Some(next) = private.front() {
+                    next.prefetch_all();
+                    if let Some(next_but_one) = private.get(1) {
+                        next_but_one.prefetch_first();
+                    }
+                }
+                (ready, private.len())
+            })
         {
             if self.is_surplus(left + 1) {
                 self.share(1);
