@@ -437,10 +437,7 @@ impl<'a, M: Message> Ask<'a, M> {
     }
 
     #[inline]
-    fn answered(
-        &self,
-        answer: Option<Result<M::Reply, NoReply>>,
-    ) -> Result<M::Reply, AskError<M>> {
+    fn answered(&self, answer: Option<Result<M::Reply, NoReply>>) -> Result<M::Reply, AskError<M>> {
         let path = || self.to.path().clone();
         match answer {
             Some(Ok(answer)) => Ok(answer),

@@ -333,13 +333,14 @@ impl<A: Actor> Run for Body<A> {
         };
         // SAFETY: this life was made ready, and this is who runs it. It holds a reference to its
         // cell, which outlives it: see `life::end`.
-        let (desk, cell) = unsafe {
+        let (desk, cell, takes) = unsafe {
             let cell = Arc::as_ptr((*life.as_ptr()).stage.cx.cell());
-            (&(*life.as_ptr()).desk, &*cell)
+            let takes = (*life.as_ptr()).takes_messages();
+            (&(*life.as_ptr()).desk, &*cell, takes)
         };
         let mut hand = None;
         // SAFETY: as above.
-        let Some(is_stamped) = (unsafe { cell.mailbox.enter(desk, &mut hand) }) else {
+        let Some(is_stamped) = (unsafe { cell.mailbox.enter(desk, takes, &mut hand) }) else {
             // It was cut off meanwhile, and left to this run.
             cell.dispose(LifePtr(life));
             return false;

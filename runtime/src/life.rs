@@ -112,6 +112,12 @@ impl<A: Actor> Life<A> {
         guarded(|| drop(life))
     }
 
+    /// Whether its next step is to take a message.
+    #[inline(always)]
+    pub(crate) fn takes_messages(&self) -> bool {
+        self.phase == Phase::Work && self.future.is_none()
+    }
+
     pub(crate) fn boss(&self) -> &Boss {
         &self.boss
     }
@@ -216,7 +222,9 @@ unsafe fn steps<A: Actor>(
                             (*place).start_timed_out(cell);
                             continue;
                         }
-                        return Stopped::Left(cell.mailbox.pend(&(*place).desk, turn.woken_by_task));
+                        return Stopped::Left(
+                            cell.mailbox.pend(&(*place).desk, turn.woken_by_task),
+                        );
                     }
                 }
             }
@@ -369,7 +377,10 @@ unsafe fn end<A: Actor>(cell: &ActorCell<A>, life: NonNull<Life<A>>) {
     // SAFETY: as the caller promises.
     let (incarnation, boss, ended, was_reading) = unsafe {
         let life = &mut *life.as_ptr();
-        let ended = life.ended.take().map_or_else(Ended::shutdown, |ended| *ended);
+        let ended = life
+            .ended
+            .take()
+            .map_or_else(Ended::shutdown, |ended| *ended);
         let was_reading = cell.mailbox.leave(&life.desk);
         let incarnation = life.stage.cx.incarnation();
         (incarnation, life.boss.clone(), ended, was_reading)

@@ -255,7 +255,8 @@ impl<E> Desk<E> {
     #[inline(always)]
     fn stop_running(&self) {
         // SAFETY: the caller is the runner, and the lock keeps all others from the batch.
-        self.batch.with_mut(|batch| unsafe { (*batch).running = false });
+        self.batch
+            .with_mut(|batch| unsafe { (*batch).running = false });
     }
 
     /// Asks the runner to look under the lock before its next step.
@@ -279,11 +280,15 @@ pub(crate) struct Ticket(u64);
 /// What became of a message that was offered.
 pub(crate) enum Admission<E, L> {
     /// It is queued; whoever offered it makes that life ready.
-    Accepted { ready: Option<L> },
+    Accepted {
+        ready: Option<L>,
+    },
     /// It is queued in place of this one, which is lost.
     Replaced(E),
     /// It stands in line.
-    Waiting { ticket: Ticket },
+    Waiting {
+        ticket: Ticket,
+    },
     /// There is no room: back to the sender.
     Full(E),
     /// There is no room and it is lost.
@@ -693,20 +698,27 @@ impl<E, L: Copy> Mailbox<E, L> {
 
     /// Begins a run of a life that was made ready; `None` if it was cut off meanwhile.
     ///
-    /// A message that came when it was idle is then in `hand`, and in flight; also says whether it
-    /// has a stamp.
+    /// If the life `takes` messages, one that came when it was idle is then in `hand`, and in
+    /// flight; also says whether it has a stamp.
     ///
     /// # Safety
     /// The caller has been made the runner of the life that owns the desk.
     #[inline(always)]
-    pub(crate) unsafe fn enter(&self, desk: &Desk<E>, hand: &mut Option<E>) -> Option<bool> {
+    pub(crate) unsafe fn enter(
+        &self,
+        desk: &Desk<E>,
+        takes: bool,
+        hand: &mut Option<E>,
+    ) -> Option<bool> {
         if desk.begin() {
             // SAFETY: the caller is the only runner, and whoever else wants the batch waits for the
             // end of this section.
             let batch = desk.batch.with_mut(|batch| unsafe { &mut *batch });
             debug_assert!(!batch.running, "a life is run by two");
             batch.running = true;
-            *hand = batch.first.take();
+            if takes {
+                *hand = batch.first.take();
+            }
             let is_stamped = hand.is_some() && self.count_taken() == batch.stamped;
             desk.end();
             return Some(is_stamped);
@@ -716,7 +728,8 @@ impl<E, L: Copy> Mailbox<E, L> {
                 return None;
             }
             // SAFETY: this is the runner, and the lock keeps all others from the batch.
-            desk.batch.with_mut(|batch| unsafe { (*batch).running = true });
+            desk.batch
+                .with_mut(|batch| unsafe { (*batch).running = true });
             Some(false)
         })
     }
@@ -756,12 +769,7 @@ impl<E, L: Copy> Mailbox<E, L> {
     /// # Safety
     /// The caller is the runner and holds the lock.
     #[inline(always)]
-    unsafe fn take(
-        &self,
-        inner: &mut Inner<E, L>,
-        desk: &Desk<E>,
-        hand: &mut Option<E>,
-    ) -> bool {
+    unsafe fn take(&self, inner: &mut Inner<E, L>, desk: &Desk<E>, hand: &mut Option<E>) -> bool {
         // SAFETY: as the caller promises.
         let batch = desk.batch.with_mut(|batch| unsafe { &mut *batch });
         batch.stamped = inner.next_stamp;
@@ -877,7 +885,10 @@ impl<E, L: Copy> Mailbox<E, L> {
             // SAFETY: this is the runner, and it holds the lock.
             let is_stamped = unsafe { self.take(inner, desk, &mut hand) };
             let Some(message) = hand else {
-                debug_assert!(!inner.someone_waits, "the queue is empty and a sender waits");
+                debug_assert!(
+                    !inner.someone_waits,
+                    "the queue is empty and a sender waits"
+                );
                 if draining {
                     return Next::Empty;
                 }
@@ -1073,13 +1084,20 @@ impl<E, L: Copy> Mailbox<E, L> {
         })
     }
 
-    /// Hands over the counts and begins anew at 0; to be called when nothing is queued and no life reads.
+    /// Hands over the counts of a role that has ended, and begins anew at 0.
+    ///
+    /// There are none to hand over where the role was launched again meanwhile.
     pub(crate) fn take_tally(&self) -> Tally {
         self.inner.with(|inner| {
-            if inner.reader.is_some() {
+            if inner.open || inner.reader.is_some() {
                 return Tally::default();
             }
             let tally = self.tally(inner);
+            let ended = self.done.load(Ordering::Relaxed);
+            debug_assert_eq!(
+                inner.enqueued, ended,
+                "a message of an ended role did not end"
+            );
             inner.enqueued = 0;
             inner.taken_seen = 0;
             self.taken.store(0, Ordering::Relaxed);
@@ -1144,9 +1162,9 @@ impl<E, L: Copy> Mailbox<E, L> {
                 depth_max,
                 waiting: rare.map_or(0, |rare| rare.waiting.len()),
                 in_flight,
-                oldest_age: since.filter(|_| !is_empty).map_or(Duration::ZERO, |since| {
-                    now.saturating_duration_since(since)
-                }),
+                oldest_age: since
+                    .filter(|_| !is_empty)
+                    .map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
                 incarnation: inner.incarnation,
                 done: tally.handled + tally.failed + inner.discarded(),
                 tally,

@@ -227,7 +227,9 @@ impl Registry {
                         delivery.delivered += 1;
                     }
                     Poll::Ready(Err(
-                        Refused::TimedOut(parcel, _) | Refused::Full(parcel) | Refused::Lost(parcel),
+                        Refused::TimedOut(parcel, _)
+                        | Refused::Full(parcel)
+                        | Refused::Lost(parcel),
                     )) => {
                         topic.lost(&***subscriber, &parcel.message, false, &mut delivery);
                     }

@@ -180,7 +180,9 @@ mod tests {
             let mut held = Inline::<Sizes>::new(value.clone());
             assert_eq!(held.table().0, size_of::<V>());
             assert_eq!(held.get_mut::<V>(), Some(&mut value.clone()));
-            let held = held.downcast::<Option<Option<V>>>().expect_err("another type");
+            let held = held
+                .downcast::<Option<Option<V>>>()
+                .expect_err("another type");
             assert_eq!(held.downcast::<V>().ok(), Some(value));
         }
         check(());

@@ -172,18 +172,16 @@ impl<U: Unpark> Owner<'_, U> {
         }) {
             return Some((pinned, true));
         }
-        if let Some((Some(ready), left)) =
-            self.touch(|private| {
-                let ready = private.pop_front();
-                if let Some(next) = private.front() {
-                    next.prefetch_all();
-                    if let Some(next_but_one) = private.get(1) {
-                        next_but_one.prefetch_first();
-                    }
+        if let Some((Some(ready), left)) = self.touch(|private| {
+            let ready = private.pop_front();
+            if let Some(next) = private.front() {
+                next.prefetch_all();
+                if let Some(next_but_one) = private.get(1) {
+                    next_but_one.prefetch_first();
                 }
-                (ready, private.len())
-            })
-        {
+            }
+            (ready, private.len())
+        }) {
             if self.is_surplus(left + 1) {
                 self.share(1);
             }
