@@ -8,6 +8,7 @@ use crate::frameworks::channels::{
 };
 use crate::frameworks::kameo::Kameo;
 use crate::frameworks::ractor::Ractor;
+use crate::frameworks::xtra::Xtra;
 use crate::frameworks::{bare, greenroom, on_tokio};
 use crate::node::lost;
 use crate::workloads::Workload;
@@ -25,6 +26,8 @@ pub(crate) enum Subject {
     KameoPubsub,
     RactorLoop,
     RactorPort,
+    XtraBounded,
+    XtraUnbounded,
     FlumeBounded,
     FlumeUnbounded,
     MpscBounded,
@@ -39,6 +42,7 @@ pub(crate) enum Peer {
     Actix,
     Kameo,
     Ractor,
+    Xtra,
     Flume,
     /// Tokio's mpsc channels, and bare tokio tasks
     Tokio,
@@ -63,6 +67,8 @@ impl Subject {
             Subject::KameoPubsub => "kameo/pubsub",
             Subject::RactorLoop => "ractor",
             Subject::RactorPort => "ractor/port",
+            Subject::XtraBounded => "xtra/bounded",
+            Subject::XtraUnbounded => "xtra/unbounded",
             Subject::FlumeBounded => "flume/bounded",
             Subject::FlumeUnbounded => "flume/unbounded",
             Subject::MpscBounded => "tokio-mpsc/bounded",
@@ -89,6 +95,7 @@ impl Subject {
                 Some(Peer::Kameo)
             }
             Subject::RactorLoop | Subject::RactorPort => Some(Peer::Ractor),
+            Subject::XtraBounded | Subject::XtraUnbounded => Some(Peer::Xtra),
             Subject::FlumeBounded | Subject::FlumeUnbounded => Some(Peer::Flume),
             Subject::MpscBounded | Subject::MpscUnbounded | Subject::Bare => Some(Peer::Tokio),
             Subject::Erlang => Some(Peer::Erlang),
@@ -104,6 +111,7 @@ impl Subject {
                 | Subject::KameoBounded
                 | Subject::KameoPubsub
                 | Subject::RactorPort
+                | Subject::XtraBounded
                 | Subject::FlumeBounded
                 | Subject::MpscBounded
         )
@@ -136,6 +144,8 @@ impl Subject {
             Subject::KameoPubsub => on_tokio(Kameo::PubSub, workload, threads, scale),
             Subject::RactorLoop => on_tokio(Ractor::Loop, workload, threads, scale),
             Subject::RactorPort => on_tokio(Ractor::Port, workload, threads, scale),
+            Subject::XtraBounded => on_tokio(Xtra::Bounded, workload, threads, scale),
+            Subject::XtraUnbounded => on_tokio(Xtra::Unbounded, workload, threads, scale),
             Subject::FlumeBounded => on_tokio(Channels(FlumeBounded), workload, threads, scale),
             Subject::FlumeUnbounded => on_tokio(Channels(FlumeUnbounded), workload, threads, scale),
             Subject::MpscBounded => on_tokio(Channels(MpscBounded), workload, threads, scale),

@@ -7,6 +7,7 @@ pub(crate) mod greenroom;
 mod greenroom_only;
 pub(crate) mod kameo;
 pub(crate) mod ractor;
+pub(crate) mod xtra;
 
 use std::future::Future;
 
