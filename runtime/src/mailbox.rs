@@ -1270,3 +1270,7 @@ impl<E, L> Inner<E, L> {
         latest
     }
 }
+
+#[cfg(test)]
+#[cfg(greenroom_loom)]
+mod loom_tests;
