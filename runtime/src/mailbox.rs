@@ -882,8 +882,20 @@ impl<E, L: Copy> Mailbox<E, L> {
                 }
             }
             let mut hand = None;
-            // SAFETY: this is the runner, and it holds the lock.
-            let is_stamped = unsafe { self.take(inner, desk, &mut hand) };
+            let mut is_stamped;
+            loop {
+                // SAFETY: this is the runner, and it holds the lock.
+                is_stamped = unsafe { self.take(inner, desk, &mut hand) };
+                if attention & WAITERS == 0 {
+                    break;
+                }
+                self.admit(inner, &mut woken);
+                // A step without the lock may have taken the last message while a sender, who still
+                // saw it, went to stand in line: then the one let in is the next.
+                if hand.is_some() || inner.queue.is_empty() {
+                    break;
+                }
+            }
             let Some(message) = hand else {
                 debug_assert!(
                     !inner.someone_waits,
@@ -896,9 +908,6 @@ impl<E, L: Copy> Mailbox<E, L> {
                 inner.state = State::Idle;
                 return Next::Idle;
             };
-            if attention & WAITERS != 0 {
-                self.admit(inner, &mut woken);
-            }
             Next::Message(message, is_stamped)
         });
         woken.wake();
