@@ -93,7 +93,7 @@ impl Overflow {
 #[repr(C)]
 struct Inner<E, L> {
     state: State,
-    /// A handler was woken since it last pended.
+    /// A handler was woken since it last pended, other than to be made ready.
     woken: bool,
     open: bool,
     /// Somebody stands in line.
@@ -653,12 +653,11 @@ impl<E, L: Copy> Mailbox<E, L> {
     #[must_use]
     pub(crate) fn wake(&self) -> Option<L> {
         self.inner.with(|inner| {
-            inner.woken = true;
-            if inner.state == State::Pending {
-                inner.state = State::Idle;
-            } else {
+            if inner.state != State::Pending {
+                inner.woken = true;
                 return None;
             }
+            inner.state = State::Idle;
             inner.make_ready()
         })
     }
