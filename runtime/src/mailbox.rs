@@ -1043,6 +1043,9 @@ impl<E, L: Copy> Mailbox<E, L> {
                 n += 1;
             }
             inner.take_back(desk);
+            // Nobody will ask any more when the message in hand was queued; left in, its stamp would
+            // hide all that follow.
+            inner.pass_stamps(self.taken.load(Ordering::Relaxed));
             let in_flight = self.fail_in_flight(inner);
             // SAFETY: the runner is not in a section, and will not begin another one.
             let is_running = desk.batch.with(|batch| unsafe { (*batch).running });
