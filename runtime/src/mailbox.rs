@@ -1285,3 +1285,12 @@ impl<E, L> Inner<E, L> {
 #[cfg(test)]
 #[cfg(greenroom_loom)]
 mod loom_tests;
+#[cfg(test)]
+#[cfg(greenroom_shuttle)]
+mod shuttle_tests;
+#[cfg(test)]
+#[cfg(any(greenroom_loom, greenroom_shuttle))]
+mod stage;
+#[cfg(test)]
+#[cfg(not(any(greenroom_loom, greenroom_shuttle)))]
+mod tests;

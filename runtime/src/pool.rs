@@ -33,7 +33,7 @@ use tokio::task::coop;
 use crate::core::ready::{Owner, Parked, Progress, Ready, Runnable, Unpark};
 
 #[cfg(test)]
-#[cfg(not(greenroom_loom))]
+#[cfg(not(any(greenroom_loom, greenroom_shuttle)))]
 mod tests;
 
 /// A run handles so many messages before it is another's turn.

@@ -10,7 +10,7 @@
 
 use super::sync::{Ordering, fence};
 
-#[cfg(all(target_os = "linux", not(any(miri, greenroom_loom))))]
+#[cfg(all(target_os = "linux", not(any(miri, greenroom_loom, greenroom_shuttle))))]
 mod process {
     use std::sync::Once;
     use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,7 +44,7 @@ mod process {
     }
 }
 
-#[cfg(not(all(target_os = "linux", not(any(miri, greenroom_loom)))))]
+#[cfg(not(all(target_os = "linux", not(any(miri, greenroom_loom, greenroom_shuttle)))))]
 mod process {
     pub(super) fn prepare() {}
 

@@ -75,7 +75,7 @@ impl<T: ?Sized + 'static> Frames<T> {
     }
 }
 
-#[cfg(all(test, not(greenroom_loom)))]
+#[cfg(all(test, not(any(greenroom_loom, greenroom_shuttle))))]
 mod tests {
     use super::*;
 

@@ -153,7 +153,7 @@ impl<K: Family> fmt::Debug for Inline<K> {
     }
 }
 
-#[cfg(all(test, not(greenroom_loom)))]
+#[cfg(all(test, not(any(greenroom_loom, greenroom_shuttle))))]
 mod tests {
     use std::sync::Arc;
 

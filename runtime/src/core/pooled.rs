@@ -303,7 +303,7 @@ impl<T> fmt::Debug for Pooled<T> {
     }
 }
 
-#[cfg(all(test, not(greenroom_loom)))]
+#[cfg(all(test, not(any(greenroom_loom, greenroom_shuttle))))]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::Arc;

@@ -52,6 +52,9 @@ use super::sync::{
 mod line;
 mod owner;
 #[cfg(test)]
+#[cfg(greenroom_shuttle)]
+mod shuttle_tests;
+#[cfg(test)]
 mod tests;
 
 use line::{AWAKE, Apart, Inbox, Kept, Line, Others, Own, PARKED, SENT};
@@ -163,7 +166,7 @@ impl Here {
     }
 }
 
-#[cfg(not(greenroom_loom))]
+#[cfg(not(any(greenroom_loom, greenroom_shuttle)))]
 thread_local! {
     static HERE: Here = const { Here::new() };
 }
@@ -173,7 +176,12 @@ loom::thread_local! {
     static HERE: Here = Here::new();
 }
 
-#[cfg(not(greenroom_loom))]
+#[cfg(greenroom_shuttle)]
+shuttle::thread_local! {
+    static HERE: Here = Here::new();
+}
+
+#[cfg(not(any(greenroom_loom, greenroom_shuttle)))]
 fn preference(here: &Here) -> usize {
     static THREADS: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     if here.prefers.get() == 0 {
@@ -183,7 +191,7 @@ fn preference(here: &Here) -> usize {
     here.prefers.get() - 1
 }
 
-#[cfg(greenroom_loom)]
+#[cfg(any(greenroom_loom, greenroom_shuttle))]
 fn preference(_: &Here) -> usize {
     0
 }

@@ -549,7 +549,7 @@ mod tally {
 }
 
 #[cfg(test)]
-#[cfg(not(greenroom_loom))]
+#[cfg(not(any(greenroom_loom, greenroom_shuttle)))]
 mod tests {
     use super::*;
     use std::cell::{Cell, RefCell};

@@ -1,8 +1,13 @@
-//! The primitives that the core is built on: the standard library's, or loom's when a model is checked.
+//! The primitives that the core is built on: the standard library's, or loom's or shuttle's when a model is checked.
 
 #[cfg(not(greenroom_loom))]
 mod chosen {
+    #[cfg(greenroom_shuttle)]
+    pub(crate) use shuttle::sync::atomic::{
+        AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
+    };
     pub(crate) use std::sync::Arc;
+    #[cfg(not(greenroom_shuttle))]
     pub(crate) use std::sync::atomic::{
         AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence,
     };
@@ -28,6 +33,12 @@ mod chosen {
     }
 
     /// Waits a moment for another thread, the `n`th time in a row.
+    #[cfg(greenroom_shuttle)]
+    pub(crate) fn relax(_: u32) {
+        shuttle::thread::yield_now();
+    }
+
+    #[cfg(not(greenroom_shuttle))]
     #[inline]
     pub(crate) fn relax(n: u32) {
         if n % 64 == 63 {

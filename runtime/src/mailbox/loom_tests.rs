@@ -1,229 +1,14 @@
 //! Every interleaving of a few threads at one mailbox, up to so many preemptions.
-//!
-//! There is no driver here. Whoever is told to make the life ready runs it on
-//! the spot, as an asker may: so what is lost is never handled, and what is
-//! made ready twice is run by two. The counters are std's, no part of what is
-//! modelled.
 
-use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::SeqCst;
-use std::task::{Wake, Waker};
+use std::task::Waker;
 
 use loom::thread;
 
+use super::stage::{Bell, Life, Ran, Sent, Stage, stage};
 use super::*;
 use crate::core::lock::Lock;
-
-/// A message: `sender * 10 + number`; counts its end.
-struct Value(u32, Arc<AtomicUsize>);
-
-impl Drop for Value {
-    fn drop(&mut self) {
-        self.1.fetch_add(1, SeqCst);
-    }
-}
-
-#[derive(Default)]
-struct Bell(AtomicUsize);
-
-impl Wake for Bell {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, SeqCst);
-    }
-}
-
-impl Bell {
-    fn rung(&self) -> usize {
-        self.0.load(SeqCst)
-    }
-}
-
-/// How a run by hand ended.
-#[derive(Debug, PartialEq, Eq)]
-enum Ran {
-    Rests,
-    /// It was told to stop by a word of the control lane, or to end at once; the run is still on.
-    Stops,
-    Killed,
-    /// The life is over for this runner, who has to drop it.
-    CutOff,
-}
-
-/// A life as the mailbox gives it back: which one, and its desk.
-type Life = u8;
-
-/// One mailbox, its lives, and what became of every message.
-struct Stage {
-    mailbox: Mailbox<Value, Life>,
-    desks: [Desk<Value>; 2],
-    runs: [AtomicUsize; 2],
-    dropped: Arc<AtomicUsize>,
-    handled: Mutex<Vec<u32>>,
-    /// Taken in hand by a runner who learned at the end of it that it was cut off.
-    unfinished: Mutex<Vec<u32>>,
-}
-
-fn stage(capacity: usize, overflow: Overflow) -> Arc<Stage> {
-    let stage = Arc::new(Stage {
-        mailbox: Mailbox::new(capacity, overflow, 1),
-        desks: [Desk::new(), Desk::new()],
-        runs: Default::default(),
-        dropped: Arc::default(),
-        handled: Mutex::default(),
-        unfinished: Mutex::default(),
-    });
-    stage.begin_life(0);
-    stage
-}
-
-impl Stage {
-    fn begin_life(&self, life: Life) {
-        let desk = NonNull::from(&self.desks[usize::from(life)]);
-        // SAFETY: the desk lives as long as the mailbox.
-        unsafe { self.mailbox.begin_life(desk, life) };
-    }
-
-    fn desk(&self, life: Life) -> &Desk<Value> {
-        &self.desks[usize::from(life)]
-    }
-
-    fn value(&self, n: u32) -> Value {
-        Value(n, Arc::clone(&self.dropped))
-    }
-
-    /// Sends where there is room; returns the life that is to be run.
-    fn send(&self, n: u32) -> Option<Life> {
-        match self.mailbox.offer_at_once(n, |n| self.value(n)) {
-            Ok(ready) => ready,
-            Err(n) => match self.mailbox.offer(self.value(n), WhenFull::Refuse) {
-                Admission::Accepted { ready } => ready,
-                Admission::Replaced(_) => None,
-                _ => panic!("there is room for {n}"),
-            },
-        }
-    }
-
-    /// Sends, or stands in line.
-    fn send_or_wait(&self, n: u32, bell: &Arc<Bell>) -> Sent {
-        let n = match self.mailbox.offer_at_once(n, |n| self.value(n)) {
-            Ok(ready) => return Sent::Accepted(ready),
-            Err(n) => n,
-        };
-        let waker = Waker::from(Arc::clone(bell));
-        match self.mailbox.offer(self.value(n), WhenFull::Wait(&waker)) {
-            Admission::Accepted { ready } => Sent::Accepted(ready),
-            Admission::Waiting { ticket } => Sent::Waits(ticket),
-            Admission::Closed(_) => Sent::Closed,
-            _ => unreachable!("this mailbox lets senders wait"),
-        }
-    }
-
-    /// Sends and runs what that makes ready.
-    fn send_and_run(&self, n: u32) {
-        if let Some(life) = self.send(n) {
-            assert_eq!(self.run(life), Ran::Rests);
-        }
-    }
-
-    fn enter(&self, life: Life) -> Option<Option<Value>> {
-        let mut hand = None;
-        // SAFETY: the mailbox, or the beginning of the life, has made the caller its runner.
-        unsafe { self.mailbox.enter(self.desk(life), &mut hand) }?;
-        let runs = &self.runs[usize::from(life)];
-        assert_eq!(runs.fetch_add(1, SeqCst), 0, "a life is run by two");
-        Some(hand)
-    }
-
-    /// To be called before the step that ends a run.
-    fn exit(&self, life: Life) {
-        self.runs[usize::from(life)].fetch_sub(1, SeqCst);
-    }
-
-    /// One run, as a worker's.
-    fn run(&self, life: Life) -> Ran {
-        match self.enter(life) {
-            Some(hand) => self.go_on(life, hand),
-            None => Ran::CutOff,
-        }
-    }
-
-    fn go_on(&self, life: Life, mut hand: Option<Value>) -> Ran {
-        let desk = self.desk(life);
-        loop {
-            if let Some(message) = hand.take() {
-                // SAFETY: this is the runner.
-                if unsafe { self.mailbox.finish(desk) } {
-                    self.handled.lock().unwrap().push(message.0);
-                } else {
-                    self.unfinished.lock().unwrap().push(message.0);
-                }
-            }
-            // SAFETY: this is the runner.
-            unsafe { self.mailbox.next_at_once(desk, &mut hand) };
-            if hand.is_some() {
-                continue;
-            }
-            self.exit(life);
-            // SAFETY: this is the runner.
-            if unsafe { self.mailbox.rest(desk) } {
-                return Ran::Rests;
-            }
-            // SAFETY: this is the runner.
-            match unsafe { self.mailbox.next(desk, false) } {
-                Next::Message(message, _) => hand = Some(message),
-                Next::Idle => return Ran::Rests,
-                Next::Control(_) => return Ran::Stops,
-                Next::Killed => return Ran::Killed,
-                Next::Superseded => return Ran::CutOff,
-                Next::Empty => unreachable!("nobody drains"),
-            }
-            self.runs[usize::from(life)].fetch_add(1, SeqCst);
-        }
-    }
-
-    /// What a life does that was killed in the middle of a message or between two.
-    fn die(&self, life: Life) {
-        self.mailbox.fail(self.desk(life));
-        self.mailbox.leave(self.desk(life));
-    }
-
-    fn handled(&self) -> Vec<u32> {
-        self.handled.lock().unwrap().clone()
-    }
-
-    /// Each sender's messages were handled in the order in which it sent them.
-    fn assert_order(&self) {
-        let handled = self.handled();
-        for sender in 1..=3 {
-            let of: Vec<_> = handled.iter().filter(|n| *n / 10 == sender).collect();
-            assert!(of.is_sorted(), "out of order: {handled:?}");
-        }
-    }
-
-    /// All that was sent has ended once, and the counts say so.
-    fn assert_at_rest(&self, sent: u64) {
-        let reading = self.mailbox.reading(false);
-        let tally = reading.tally;
-        assert_eq!((reading.depth, reading.in_flight, reading.waiting), (0, 0, 0));
-        let rejected: u64 = tally.rejected.iter().sum();
-        let dropped: u64 = tally.dropped.iter().sum();
-        assert_eq!(tally.sent, sent);
-        assert_eq!(tally.sent, tally.handled + tally.failed + rejected + dropped);
-        assert_eq!(tally.handled as usize, self.handled().len());
-        assert_eq!(self.dropped.load(SeqCst) as u64, sent, "leaked, or read twice");
-        self.assert_order();
-    }
-}
-
-#[derive(Debug)]
-enum Sent {
-    Accepted(Option<Life>),
-    Waits(Ticket),
-    Closed,
-}
 
 /// Tries every interleaving with at most so many preemptions; of the largest models those of them
 /// that it gets to in a quarter of a minute.
@@ -379,8 +164,7 @@ fn two_at_the_door(capacity: usize, queued: u32, preemptions: usize) {
         if let Some(life) = ready {
             assert_eq!(stage.run(life), Ran::Rests);
         }
-        for sender in senders {
-            let (sent, bell) = sender.join().unwrap();
+        for (sent, bell) in senders.map(|sender| sender.join().unwrap()) {
             if let Sent::Waits(ticket) = sent {
                 assert_eq!(bell.rung(), 1, "a sender in line was not woken once");
                 let admission = stage.mailbox.poll_ticket(ticket, Waker::noop());
@@ -501,7 +285,10 @@ fn next_life(stage: &Stage, sent: u64) {
     assert_eq!(stage.run(1), Ran::Rests);
     let unfinished = stage.unfinished.lock().unwrap().len() as u64;
     let tally = stage.mailbox.reading(false).tally;
-    assert!(tally.failed >= unfinished, "taken by a life that is gone, and not failed");
+    assert!(
+        tally.failed >= unfinished,
+        "taken by a life that is gone, and not failed"
+    );
     stage.assert_at_rest(sent);
 }
 
@@ -527,7 +314,10 @@ fn a_runner_in_its_batch_is_cut_off() {
                     ran == Ran::Rests && ready.is_none()
                 }
             };
-            assert!(is_left_to_us, "freed by two or by nobody: {ran:?}, {ready:?}");
+            assert!(
+                is_left_to_us,
+                "freed by two or by nobody: {ran:?}, {ready:?}"
+            );
             if ready.is_some() {
                 assert_eq!(stage.run(0), Ran::CutOff);
             }
@@ -597,7 +387,8 @@ fn a_life_that_ends_leaves_its_batch_and_what_comes_meanwhile() {
         let hand = stage.enter(0).unwrap();
         assert!(hand.is_none());
         // SAFETY: this is the runner.
-        let Next::Message(message, _) = (unsafe { stage.mailbox.next(stage.desk(0), false) }) else {
+        let Next::Message(message, _) = (unsafe { stage.mailbox.next(stage.desk(0), false) })
+        else {
             panic!("a message is queued")
         };
         assert_eq!(message.0, 30);

@@ -52,7 +52,7 @@ impl Run for Job {
     }
 }
 
-#[cfg(not(greenroom_loom))]
+#[cfg(not(any(greenroom_loom, greenroom_shuttle)))]
 mod alone {
     use super::*;
     use std::sync::Mutex;
