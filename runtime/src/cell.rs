@@ -30,7 +30,7 @@ use crate::mailbox::{
 };
 use crate::metrics::Group;
 use crate::registry::AnyTopic;
-use crate::role::{Boss, Ended, RestartReason, Role, StateCell, as_actor, may_run_inside};
+use crate::role::{Boss, Ended, Launched, RestartReason, Role, StateCell, as_actor, may_run_inside};
 use crate::shared::Shared;
 use crate::snapshot::{ActorState, Seen};
 use crate::tally::Dropped;
@@ -241,20 +241,30 @@ impl<A: Actor> ActorCell<A> {
     /// Makes a life run soon; to be called by whoever the mailbox gave it to.
     #[inline]
     fn make_ready(&self, life: LifePtr<A>) {
-        // SAFETY: a life that is ready is freed by whoever runs it next, and by nobody else.
-        let ready = || unsafe { Runnable::new(life.body()) };
+        if self.has_entries() {
+            // SAFETY: a life that is ready is freed by whoever runs it next, and by nobody else.
+            self.schedule(unsafe { Runnable::new(life.body()) });
+        } else if let Some(task) = &*self.task.lock() {
+            task.wake_by_ref();
+        }
+    }
+
+    #[inline]
+    fn schedule(&self, ready: Runnable) {
         match &self.system.driver {
             Driver::Pool(pool) => match self.terms.worker {
-                None => pool.schedule(ready()),
-                Some(worker) => pool.schedule_on(usize::from(worker), ready()),
+                None => pool.schedule(ready),
+                Some(worker) => pool.schedule_on(usize::from(worker), ready),
             },
-            Driver::Simulated(simulation) => simulation.schedule(ready()),
-            Driver::Tasks => {
-                if let Some(task) = &*self.task.lock() {
-                    task.wake_by_ref();
-                }
-            }
+            Driver::Simulated(simulation) => simulation.schedule(ready),
+            Driver::Tasks => unreachable!("tasks are not scheduled but woken"),
         }
+    }
+
+    /// Whether the calling thread may run it while it is inside another run.
+    #[inline]
+    fn may_run_here(&self) -> bool {
+        self.terms.worker.is_none() && may_run_inside(&self.system)
     }
 
     /// Whether being ready is an entry in a queue of the driver, not a task of the life.
@@ -378,7 +388,7 @@ impl<A: Actor> Run for Body<A> {
         // It may have been cut off before.
         cell.cut(incarnation);
         cell.dispose(LifePtr(life))
-            .ended(incarnation, Ended::killed());
+            .lost(incarnation, Ended::killed());
     }
 }
 
@@ -428,7 +438,7 @@ impl<A: Actor> Drop for LifeTask<A> {
     /// A task that is cut short, or whose runtime ends, is the end of its life.
     fn drop(&mut self) {
         if let Some(boss) = self.cell.cut(self.incarnation) {
-            boss.ended(self.incarnation, Ended::killed());
+            boss.lost(self.incarnation, Ended::killed());
         }
     }
 }
@@ -442,7 +452,7 @@ impl<A: Actor> Role for ActorCell<A> {
         ShortType(type_name::<A>()).to_string()
     }
 
-    fn launch(self: Arc<Self>, boss: Boss) -> u64 {
+    fn launch(self: Arc<Self>, boss: Boss) -> Launched {
         self.retired.store(false, Ordering::Release);
         self.state.set(ActorState::Starting);
         self.system
@@ -456,16 +466,34 @@ impl<A: Actor> Role for ActorCell<A> {
         let desk = unsafe { NonNull::from(&(*life.as_ptr()).desk) };
         // SAFETY: as above.
         unsafe { self.mailbox.begin_life(desk, LifePtr(life)) };
-        if self.has_entries() {
-            self.make_ready(LifePtr(life));
-        } else {
+        // SAFETY: it is ready, and so freed by whoever runs it next: who has this.
+        let ready = unsafe { Runnable::new(LifePtr(life).body()) };
+        Launched {
+            incarnation,
+            ready: self.has_entries().then_some(ready),
+        }
+    }
+
+    fn go(self: Arc<Self>, launched: Launched) {
+        let Some(ready) = launched.ready else {
             self.system.handle.spawn(LifeTask {
                 cell: Arc::clone(&self),
-                incarnation,
+                incarnation: launched.incarnation,
                 is_known: false,
             });
+            return;
+        };
+        self.schedule(ready);
+    }
+
+    fn go_here(self: Arc<Self>, launched: Launched) {
+        if let Some(ready) = &launched.ready
+            && self.may_run_here()
+            && !ready.run(INSIDE_BUDGET)
+        {
+            return;
         }
-        incarnation
+        self.go(launched);
     }
 
     fn stop(&self, incarnation: u64, drain: bool) {
@@ -522,6 +550,10 @@ impl<A: Actor> Role for ActorCell<A> {
         self.group.count_restart(reason);
     }
 
+    fn state(&self) -> ActorState {
+        self.state.get()
+    }
+
     fn seen(&self, scrape: bool) -> Seen {
         let reading = self.mailbox.reading(scrape);
         let handling = self.in_hand.get().filter(|_| reading.in_flight > 0);
@@ -559,7 +591,7 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
     #[inline]
     fn ask_at_once(&self, message: M, reply: ReplyTo<M>) -> Result<(), (M, ReplyTo<M>)> {
         if let Some(life) = envelope::offer_asked(&self.mailbox, message, reply)? {
-            let runs_here = self.terms.worker.is_none() && may_run_inside(&self.system);
+            let runs_here = self.may_run_here();
             // SAFETY: a life that is ready is freed by whoever runs it next, which is this call.
             if !runs_here || unsafe { life.body() }.run(INSIDE_BUDGET) {
                 self.make_ready(life);

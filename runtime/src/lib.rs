@@ -79,6 +79,7 @@
 
 mod actor;
 mod actor_ref;
+mod book;
 mod cell;
 mod clock;
 mod context;

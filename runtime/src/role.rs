@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use greenroom_supervision::{ChildId, Exit, Restart};
-use tokio::sync::{mpsc, oneshot};
+use greenroom_supervision::{ChildId, Exit, Restart, Verdict};
+use tokio::sync::oneshot;
 
+use crate::book::Lead;
 use crate::core::frames::Frames;
+use crate::core::ready::Runnable;
 use crate::shared::Shared;
 use crate::snapshot::{ActorState, Seen};
 use crate::{Failure, Path, StartChildError, StopChildError};
@@ -18,8 +20,12 @@ pub(crate) trait Role: Send + Sync + 'static {
     fn path(&self) -> &Path;
     /// What it is, for an error message.
     fn kind(&self) -> String;
-    /// Begins a life and returns its number; what becomes of it is told to `boss`.
-    fn launch(self: Arc<Self>, boss: Boss) -> u64;
+    /// Makes a life, which begins with [`go`](Self::go); what becomes of it is told to `boss`.
+    fn launch(self: Arc<Self>, boss: Boss) -> Launched;
+    /// Lets a life begin.
+    fn go(self: Arc<Self>, launched: Launched);
+    /// The same; where the calling thread may run it, its first run is over when this returns.
+    fn go_here(self: Arc<Self>, launched: Launched);
     /// Asks this life to stop: after the current message, or with `drain` after all queued ones.
     fn stop(&self, incarnation: u64, drain: bool);
     /// Ends this life at its next await.
@@ -33,9 +39,18 @@ pub(crate) trait Role: Send + Sync + 'static {
     /// How long a life may take to stop; `None` for a supervisor, whose children have deadlines of their own.
     fn stop_within(&self) -> Option<Duration>;
     fn mark_restarting(&self, reason: RestartReason);
+    fn state(&self) -> ActorState;
     /// Shows the role as it is now; a scrape lets the deepest level of its mailbox begin anew.
     fn seen(&self, scrape: bool) -> Seen;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+}
+
+/// A life that has been made and is to begin.
+#[must_use = "a life that was launched has to go"]
+pub(crate) struct Launched {
+    pub(crate) incarnation: u64,
+    /// What is to be run first; `None` where a task does that.
+    pub(crate) ready: Option<Runnable>,
 }
 
 /// What a supervisor hears from its children, its users and the one above it.
@@ -48,6 +63,14 @@ pub(crate) enum Note {
         id: ChildId,
         incarnation: u64,
         ended: Ended,
+        /// What the law says, if it has been asked.
+        verdict: Option<Verdict>,
+    },
+    /// A child has been launched on the spot, and whoever wanted it waits for its start.
+    Launched {
+        id: ChildId,
+        incarnation: u64,
+        reply: oneshot::Sender<Result<(), StartChildError>>,
     },
     Start {
         role: Arc<dyn Role>,
@@ -85,9 +108,14 @@ pub(crate) fn as_actor<R>(role: &dyn Role, run: impl FnOnce() -> R) -> R {
     RUNNING.with(|frames| frames.enter(role, run))
 }
 
+/// Calls `look` with the actor whose code calls this, if it is one's.
+pub(crate) fn with_current_actor<R>(look: impl FnOnce(&Path) -> R) -> Option<R> {
+    RUNNING.with(|frames| frames.innermost(|role| look(role.path())))
+}
+
 /// Returns the actor whose code calls this, if it is one's.
 pub(crate) fn current_actor() -> Option<Path> {
-    RUNNING.with(|frames| frames.innermost(|role| role.path().clone()))
+    with_current_actor(Path::clone)
 }
 
 /// How many runs may be inside one another on one stack.
@@ -114,10 +142,10 @@ pub(crate) type Permit = tokio::sync::OwnedSemaphorePermit;
 /// Who is told what becomes of a life.
 #[derive(Clone)]
 pub(crate) struct Boss {
-    pub(crate) id: ChildId,
-    /// Not bounded by a number, but by what is written to it: two notes for each
-    /// life that the receiver began, and commands, each of which holds a [`Permit`].
-    pub(crate) notes: mpsc::UnboundedSender<Note>,
+    id: ChildId,
+    /// Its notes are not bounded by a number, but by what they tell of: at most three for each life
+    /// that was begun, and commands, each of which holds a [`Permit`].
+    lead: Arc<Lead>,
 }
 
 /// How a life ended.
@@ -131,21 +159,26 @@ pub(crate) struct Ended {
 }
 
 impl Note {
+    /// Returns the actor that commands.
+    pub(crate) fn asker(&self) -> Option<&Path> {
+        match self {
+            Note::Start { asker, .. } | Note::StopChild { asker, .. } => asker.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Whether it is a command of this actor or of one below it.
     pub(crate) fn is_asked_by(&self, path: &Path) -> bool {
-        match self {
-            Note::Start { asker, .. } | Note::StopChild { asker, .. } => {
-                asker.as_ref().is_some_and(|asker| asker.is_within(path))
-            }
-            _ => false,
-        }
+        self.asker().is_some_and(|asker| asker.is_within(path))
     }
 
     /// Answers a command that cannot be carried out now.
     pub(crate) fn refuse(self, start: StartChildError, stop: StopChildError) {
         // Whoever asked may have gone.
         match self {
-            Note::Start { reply, .. } => drop(reply.send(Err(start))),
+            Note::Start { reply, .. } | Note::Launched { reply, .. } => {
+                drop(reply.send(Err(start)));
+            }
             Note::StopChild { reply, .. } => drop(reply.send(Err(stop))),
             _ => {}
         }
@@ -153,20 +186,23 @@ impl Note {
 }
 
 impl Boss {
-    pub(crate) fn started(&self, incarnation: u64) {
-        // A supervisor that is gone needs no news.
-        let _ = self.notes.send(Note::Started {
-            id: self.id,
-            incarnation,
-        });
+    pub(crate) fn new(id: ChildId, lead: &Arc<Lead>) -> Self {
+        let lead = Arc::clone(lead);
+        Boss { id, lead }
     }
 
+    pub(crate) fn started(&self, incarnation: u64) {
+        self.lead.started(self.id, incarnation);
+    }
+
+    /// Nothing is left of this life; the next one may begin before this returns.
     pub(crate) fn ended(&self, incarnation: u64, ended: Ended) {
-        let _ = self.notes.send(Note::Ended {
-            id: self.id,
-            incarnation,
-            ended,
-        });
+        self.lead.ended(self.id, incarnation, ended);
+    }
+
+    /// The same for a life that did not end in order: the next one is the task's affair.
+    pub(crate) fn lost(&self, incarnation: u64, ended: Ended) {
+        self.lead.note_end(self.id, incarnation, ended, None);
     }
 }
 

@@ -5,8 +5,7 @@
 //! It makes no decision of its own.
 
 use std::any::Any;
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,10 +15,11 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
+use crate::book::{Book, Lead, is_first_start, report_restart};
 use crate::error::{StartChildError, StopChildError};
 use crate::failure::{Cause, During, catch, say};
 use crate::metrics::{Group, SUPERVISORS};
-use crate::role::{Boss, CUT_OFF_AFTER, Ended, Note, Permit, RestartReason, Role, StateCell};
+use crate::role::{Boss, CUT_OFF_AFTER, Ended, Launched, Note, Permit, RestartReason, Role, StateCell};
 use crate::shared::{Shared, after as in_future};
 use crate::snapshot::{ActorState, Seen};
 use crate::{Failure, Path};
@@ -34,7 +34,7 @@ pub(crate) struct SupervisorCell {
     strategy: Strategy,
     limit: Limit,
     backoff: Backoff,
-    children: Vec<(ChildId, Arc<dyn Role>, Restart)>,
+    pub(crate) children: Vec<(ChildId, Arc<dyn Role>, Restart)>,
     group: Arc<Group>,
     state: StateCell,
     restarts: AtomicU64,
@@ -43,8 +43,8 @@ pub(crate) struct SupervisorCell {
     order: AtomicU8,
     /// How many commands may be on their way to it.
     commands: Arc<Semaphore>,
-    /// Where the running life listens.
-    notes: Mutex<Option<mpsc::UnboundedSender<Note>>>,
+    /// Where the running life is reached.
+    lead: Mutex<Option<Arc<Lead>>>,
 }
 
 const RUN: u8 = 0;
@@ -73,7 +73,7 @@ impl SupervisorCell {
             incarnation: AtomicU64::new(0),
             order: AtomicU8::new(RUN),
             commands: Arc::new(Semaphore::new(COMMANDS_MAX)),
-            notes: Mutex::new(None),
+            lead: Mutex::new(None),
         })
     }
 
@@ -88,10 +88,30 @@ impl SupervisorCell {
 
     /// Sends a note to the running life; gives it back when there is none.
     pub(crate) fn send(&self, note: Note) -> Result<(), Note> {
-        match &*self.notes.lock() {
-            Some(notes) => notes.send(note).map_err(|unsent| unsent.0),
+        match &*self.lead.lock() {
+            Some(lead) => lead.notes.send(note).map_err(|unsent| unsent.0),
             None => Err(note),
         }
+    }
+
+    /// Where the running life is reached, if there is one.
+    pub(crate) fn lead(&self) -> Option<Arc<Lead>> {
+        self.lead.lock().clone()
+    }
+
+    /// A law for one life.
+    pub(crate) fn law(&self, seed: u64) -> Law {
+        Law::new(self.strategy, self.limit, self.backoff, seed)
+    }
+
+    /// Whether it has not been told to stop.
+    pub(crate) fn is_to_run(&self) -> bool {
+        self.order.load(Ordering::Acquire) == RUN
+    }
+
+    /// Whether a restart concerns one child alone.
+    pub(crate) fn restarts_one(&self) -> bool {
+        matches!(self.strategy, Strategy::OneForOne | Strategy::Dynamic)
     }
 }
 
@@ -104,17 +124,18 @@ impl Role for SupervisorCell {
         "supervisor".to_owned()
     }
 
-    fn launch(self: Arc<Self>, boss: Boss) -> u64 {
+    fn launch(self: Arc<Self>, boss: Boss) -> Launched {
         let incarnation = self.incarnation.fetch_add(1, Ordering::Relaxed) + 1;
-        let (sender, inbox) = mpsc::unbounded_channel();
+        let (notes, inbox) = mpsc::unbounded_channel();
         self.order.store(RUN, Ordering::Release);
-        *self.notes.lock() = Some(sender.clone());
+        let lead = Lead::new(notes, Book::new(Arc::clone(&self), incarnation));
+        *self.lead.lock() = Some(Arc::clone(&lead));
         self.state.set(ActorState::Starting);
         self.group.count_start();
         self.system
             .registry
             .register(Arc::clone(&self) as Arc<dyn Role>);
-        let life = Life::new(Arc::clone(&self), incarnation, inbox, sender);
+        let life = Life::new(Arc::clone(&self), incarnation, inbox, lead);
         self.system.handle.spawn(async move {
             let cell = Arc::clone(&life.cell);
             let ended = match catch(Box::pin(life.lead(&boss))).await {
@@ -128,11 +149,19 @@ impl Role for SupervisorCell {
                     Ended::failed(failure)
                 }
             };
-            *cell.notes.lock() = None;
+            *cell.lead.lock() = None;
             boss.ended(incarnation, ended);
         });
-        incarnation
+        Launched {
+            incarnation,
+            ready: None,
+        }
     }
+
+    /// Its task is on its way already.
+    fn go(self: Arc<Self>, _: Launched) {}
+
+    fn go_here(self: Arc<Self>, _: Launched) {}
 
     fn stop(&self, _: u64, drain: bool) {
         self.state.set(ActorState::Stopping);
@@ -167,6 +196,10 @@ impl Role for SupervisorCell {
         self.group.count_restart(reason);
     }
 
+    fn state(&self) -> ActorState {
+        self.state.get()
+    }
+
     fn seen(&self, _: bool) -> Seen {
         Seen {
             path: self.path.clone(),
@@ -189,8 +222,11 @@ impl Role for SupervisorCell {
 impl Drop for Life {
     /// A life that ended as it should has no child running; of one that panicked none may stay behind.
     fn drop(&mut self) {
+        let Some(book) = self.lead.close() else {
+            return;
+        };
         let mut is_cut_short = false;
-        for child in self.table.values() {
+        for child in book.table.values() {
             if let Some(incarnation) = child.running {
                 is_cut_short = true;
                 child.role.kill(incarnation);
@@ -198,7 +234,7 @@ impl Drop for Life {
             }
         }
         if is_cut_short {
-            self.let_go();
+            book.newcomers().iter().for_each(|role| role.retire());
         }
     }
 }
@@ -207,25 +243,14 @@ impl Drop for Life {
 struct Life {
     cell: Arc<SupervisorCell>,
     incarnation: u64,
-    law: Law,
-    table: BTreeMap<ChildId, Child>,
-    names: HashMap<Path, ChildId>,
-    next_id: u64,
+    lead: Arc<Lead>,
     inbox: mpsc::UnboundedReceiver<Note>,
-    notes: mpsc::UnboundedSender<Note>,
     /// Notes that came while something else was waited for.
     backlog: VecDeque<Note>,
     /// Children that wait for their restart.
     pending: Vec<Pending>,
-    epoch: Instant,
-    last_failure: Option<Failure>,
-    /// The child that ended normally and made a supervisor below give up.
-    last_below: Option<Path>,
-}
-
-struct Child {
-    role: Arc<dyn Role>,
-    running: Option<u64>,
+    /// First starts that failed before whoever wanted them asked.
+    failed: Vec<(ChildId, Ended)>,
 }
 
 struct Pending {
@@ -255,43 +280,21 @@ impl Life {
         cell: Arc<SupervisorCell>,
         incarnation: u64,
         inbox: mpsc::UnboundedReceiver<Note>,
-        notes: mpsc::UnboundedSender<Note>,
+        lead: Arc<Lead>,
     ) -> Self {
-        let mut hasher = DefaultHasher::new();
-        (cell.system.seed, cell.path.as_str(), incarnation).hash(&mut hasher);
-        let mut law = Law::new(cell.strategy, cell.limit, cell.backoff, hasher.finish());
-        let mut table = BTreeMap::new();
-        let mut names = HashMap::new();
-        for (id, role, restart) in &cell.children {
-            law.add(*id, *restart);
-            names.insert(role.path().clone(), *id);
-            table.insert(
-                *id,
-                Child {
-                    role: Arc::clone(role),
-                    running: None,
-                },
-            );
-        }
         Life {
-            next_id: cell.children.len() as u64,
             cell,
             incarnation,
-            law,
-            table,
-            names,
+            lead,
             inbox,
-            notes,
             backlog: VecDeque::new(),
             pending: Vec::new(),
-            epoch: Instant::now(),
-            last_failure: None,
-            last_below: None,
+            failed: Vec::new(),
         }
     }
 
     async fn lead(mut self, boss: &Boss) -> Ended {
-        let all: Vec<ChildId> = self.law.children().collect();
+        let all: Vec<ChildId> = self.lead.with(|book| book.law.children().collect());
         if let Err(why) = self.start(&all).await {
             self.stop_all().await;
             return match why {
@@ -333,12 +336,33 @@ impl Life {
                     id,
                     incarnation,
                     ended,
+                    verdict,
                 } => {
-                    if let Some(verdict) = self.ended(id, incarnation, &ended)
+                    if verdict.is_none() && is_first_start(incarnation, &ended) {
+                        self.failed.push((id, ended));
+                        continue;
+                    }
+                    let ask = || {
+                        self.lead
+                            .with(|book| book.exited(id, incarnation, &ended))
+                    };
+                    if let Some(verdict) = verdict.or_else(ask)
                         && let Some(ending) = self.apply(verdict, id, ended.reason).await
                     {
                         return ending;
                     }
+                }
+                note @ (Note::Start { .. } | Note::StopChild { .. })
+                    if self.is_asked_in_a_start(&note) =>
+                {
+                    self.refuse(note);
+                }
+                Note::Launched {
+                    id,
+                    incarnation,
+                    reply,
+                } => {
+                    let _ = reply.send(self.see_up(id, incarnation).await);
                 }
                 Note::Start {
                     role,
@@ -369,16 +393,26 @@ impl Life {
         self.cell.order.load(Ordering::Acquire)
     }
 
-    fn now(&self) -> Duration {
-        self.epoch.elapsed()
-    }
-
     /// Returns the next note, or `None` when `due` comes first.
     async fn next_note(&mut self, due: Option<Instant>) -> Option<Note> {
-        match self.backlog.pop_front() {
-            Some(note) => Some(note),
-            None => self.receive(due).await,
+        if let Some(note) = self.backlog.pop_front() {
+            return Some(note);
         }
+        let (inbox, lead) = (&mut self.inbox, &self.lead);
+        let at_hand = lead.with(|book| {
+            let note = inbox.try_recv().ok();
+            if note.is_none() {
+                lead.await_nobody();
+                book.open();
+            }
+            note
+        });
+        if at_hand.is_some() {
+            return at_hand;
+        }
+        let note = self.receive(due).await;
+        self.lead.with(Book::shut);
+        note
     }
 
     /// Returns the next note that is not in the backlog, or `None` when `due` comes first.
@@ -393,20 +427,6 @@ impl Life {
         }
     }
 
-    /// Takes note that a child ended by itself, and asks the law what to do.
-    fn ended(&mut self, id: ChildId, incarnation: u64, ended: &Ended) -> Option<Verdict> {
-        let now = self.now();
-        let child = self.table.get_mut(&id)?;
-        // The end of an earlier life, or one that this supervisor ordered, is no news.
-        if child.running != Some(incarnation) {
-            return None;
-        }
-        child.running = None;
-        self.last_failure.clone_from(&ended.failure);
-        self.last_below.clone_from(&ended.last);
-        Some(self.law.exited(now, id, ended.exit))
-    }
-
     /// Carries out a verdict on the child `cause`; returns the end of this supervisor if it has to give up.
     async fn apply(
         &mut self,
@@ -418,8 +438,8 @@ impl Life {
             Verdict::Ignore | Verdict::Forget => {
                 if verdict == Verdict::Forget {
                     self.forget(cause);
-                } else if let Some(child) = self.table.get(&cause) {
-                    child.role.retire();
+                } else if let Some(role) = self.role(cause) {
+                    role.retire();
                 }
                 None
             }
@@ -447,9 +467,9 @@ impl Life {
                     } else {
                         RestartReason::Sibling
                     };
-                    if let Some(child) = self.table.get(id) {
-                        tracing::warn!(actor = %child.role.path(), reason = reason.as_str(), ?after, "Restarting.");
-                        child.role.mark_restarting(reason);
+                    if let Some(role) = self.role(*id) {
+                        report_restart(&*role, reason, after);
+                        role.mark_restarting(reason);
                     }
                 }
                 // Started by the main loop also when it is due at once, so that others are
@@ -460,28 +480,30 @@ impl Life {
                 });
                 None
             }
-            Verdict::Escalate { stop } => {
-                let last = self
-                    .table
-                    .get(&cause)
-                    .map(|child| child.role.path().clone());
+            Verdict::Escalate { .. } => {
+                let last = self.role(cause).map(|role| role.path().clone());
                 self.report_escalation(cause);
                 self.cell
                     .system
                     .meters
                     .escalations
                     .fetch_add(1, Ordering::Relaxed);
-                for id in stop {
+                // All that are there by now: some may have come since the law was asked.
+                let all: Vec<ChildId> = self.lead.with(|book| book.law.children().rev().collect());
+                for id in all {
                     self.stop_child(id, false).await;
                 }
                 self.let_go();
+                let (failure, last_below) = self
+                    .lead
+                    .with(|book| (book.last_failure.take(), book.last_below.take()));
                 Some(Ended {
                     exit: Exit::Shutdown,
                     reason: RestartReason::Escalation,
-                    failure: self.last_failure.take(),
+                    failure,
                     last: match reason {
                         RestartReason::Normal => last,
-                        RestartReason::Escalation => self.last_below.take(),
+                        RestartReason::Escalation => last_below,
                         _ => None,
                     },
                 })
@@ -492,10 +514,8 @@ impl Life {
     /// Tells that this supervisor gives up, on standard error where nobody listens to the log.
     fn report_escalation(&self, cause: ChildId) {
         let supervisor = &self.cell.path;
-        let child = self
-            .table
-            .get(&cause)
-            .map_or("", |child| child.role.path().as_str());
+        let child = self.role(cause);
+        let child = child.as_ref().map_or("", |role| role.path().as_str());
         let limit = self.cell.limit;
         let (restarts, within) = (limit.restarts(), limit.within());
         if tracing::dispatcher::has_been_set() {
@@ -526,7 +546,8 @@ impl Life {
                 Ok(()) => {}
                 Err(NotStarted::Stopping) => return None,
                 Err(NotStarted::Failed(id, ended)) => {
-                    let verdict = self.law.start_failed(self.now(), id);
+                    let failed = |book: &mut Book| book.law.start_failed(book.now(), id);
+                    let verdict = self.lead.with(failed);
                     // The others that are due wait for the main loop; this order may overrule them.
                     self.pending.extend(due.into_iter().skip(n + 1));
                     return self.apply(verdict, id, ended.reason).await;
@@ -542,24 +563,62 @@ impl Life {
             if self.order() != RUN {
                 return Err(NotStarted::Stopping);
             }
-            let Some(child) = self.table.get_mut(&id) else {
+            let launched = self.lead.with(|book| {
+                let child = book.table.get_mut(&id)?;
+                self.lead.await_child(id);
+                let role = Arc::clone(&child.role);
+                let launched = Arc::clone(&role).launch(Boss::new(id, &self.lead));
+                child.running = Some(launched.incarnation);
+                Some((role, launched))
+            });
+            let Some((role, launched)) = launched else {
                 continue;
             };
-            let boss = Boss {
-                id,
-                notes: self.notes.clone(),
-            };
-            let incarnation = Arc::clone(&child.role).launch(boss);
-            child.running = Some(incarnation);
+            let incarnation = launched.incarnation;
+            role.go(launched);
             self.await_start(id, incarnation).await?;
         }
         Ok(())
     }
 
+    /// Waits for the start of a child that was launched on the spot.
+    async fn see_up(&mut self, id: ChildId, incarnation: u64) -> Result<(), StartChildError> {
+        self.lead.await_child(id);
+        let has_failed = self.failed.iter().position(|(failed, _)| *failed == id);
+        let why = if let Some(n) = has_failed {
+            NotStarted::Failed(id, self.failed.swap_remove(n).1)
+        } else if self
+            .role(id)
+            .is_none_or(|role| role.state() != ActorState::Starting)
+        {
+            // It came up meanwhile, or has been stopped since.
+            return Ok(());
+        } else {
+            match self.await_start(id, incarnation).await {
+                Ok(()) => return Ok(()),
+                Err(why) => why,
+            }
+        };
+        Err(self.not_started(id, why))
+    }
+
     async fn await_start(&mut self, id: ChildId, incarnation: u64) -> Result<(), NotStarted> {
         let this = (id, incarnation);
+        // Of one that was launched on the spot the news may be there already.
+        let is_news = |note: &Note| {
+            matches!(note, Note::Ended { id, incarnation, .. } if (*id, *incarnation) == this)
+        };
+        let mut there = self
+            .backlog
+            .iter()
+            .position(is_news)
+            .and_then(|n| self.backlog.remove(n));
         loop {
-            match self.inbox.recv().await {
+            let note = match there.take() {
+                Some(note) => Some(note),
+                None => self.inbox.recv().await,
+            };
+            match note {
                 Some(Note::Started { id, incarnation }) if (id, incarnation) == this => {
                     return Ok(());
                 }
@@ -567,17 +626,19 @@ impl Life {
                     id,
                     incarnation,
                     ended,
+                    ..
                 }) if (id, incarnation) == this => {
-                    if let Some(child) = self.table.get_mut(&id) {
-                        child.running = None;
-                    }
-                    self.last_failure.clone_from(&ended.failure);
+                    self.lead.with(|book| {
+                        if let Some(child) = book.table.get_mut(&id) {
+                            child.running = None;
+                        }
+                        book.last_failure.clone_from(&ended.failure);
+                    });
                     return Err(NotStarted::Failed(id, ended));
                 }
                 Some(Note::Stop) | None => {
                     // A start that hangs must not hold up the stop.
-                    if let Some(child) = self.table.get(&id) {
-                        let role = Arc::clone(&child.role);
+                    if let Some(role) = self.role(id) {
                         role.kill(incarnation);
                         self.await_ends(BTreeMap::from([(id, Dying::new(incarnation, &role))]))
                             .await;
@@ -592,14 +653,28 @@ impl Life {
     }
 
     fn is_asked_by_child(&self, id: ChildId, note: &Note) -> bool {
-        let child = self.table.get(&id);
-        child.is_some_and(|child| note.is_asked_by(child.role.path()))
+        self.role(id)
+            .is_some_and(|role| note.is_asked_by(role.path()))
+    }
+
+    /// Whether it is a command from a start that goes on, which would wait for itself.
+    fn is_asked_in_a_start(&self, note: &Note) -> bool {
+        let asker = note.asker();
+        asker.is_some_and(|asker| self.lead.with(|book| book.is_starting(asker)))
+    }
+
+    fn role(&self, id: ChildId) -> Option<Arc<dyn Role>> {
+        self.lead
+            .with(|book| book.table.get(&id).map(|child| Arc::clone(&child.role)))
     }
 
     /// Whether a command is to be answered now: those who are stopped must not wait for their own
     /// end, and of a supervisor that stops nobody need wait.
     fn cannot_wait(&self, dying: &BTreeMap<ChildId, Dying>, note: &Note) -> bool {
-        let is_command = matches!(note, Note::Start { .. } | Note::StopChild { .. });
+        let is_command = matches!(
+            note,
+            Note::Start { .. } | Note::StopChild { .. } | Note::Launched { .. }
+        );
         let is_dying = || dying.values().any(|d| note.is_asked_by(d.role.path()));
         is_command && (self.order() != RUN || is_dying())
     }
@@ -627,19 +702,28 @@ impl Life {
 
     /// Tells a child that runs to stop.
     fn tell_to_stop(&self, id: ChildId, drain: bool) -> Option<(ChildId, Dying)> {
-        let child = self.table.get(&id)?;
-        let incarnation = child.running?;
-        child.role.stop(incarnation, drain);
-        Some((id, Dying::new(incarnation, &child.role)))
+        let (role, incarnation) = self.lead.with(|book| {
+            let child = book.table.get(&id)?;
+            Some((Arc::clone(&child.role), child.running?))
+        })?;
+        if self.order() != RUN && role.state() == ActorState::Starting {
+            // A start that hangs must not hold up the stop.
+            role.kill(incarnation);
+        } else {
+            role.stop(incarnation, drain);
+        }
+        Some((id, Dying::new(incarnation, &role)))
     }
 
     /// Waits until these lives are over; each that misses its deadline is cut off.
     async fn await_ends(&mut self, mut dying: BTreeMap<ChildId, Dying>) {
-        for id in dying.keys() {
-            if let Some(child) = self.table.get_mut(id) {
-                child.running = None;
+        self.lead.with(|book| {
+            for id in dying.keys() {
+                if let Some(child) = book.table.get_mut(id) {
+                    child.running = None;
+                }
             }
-        }
+        });
         fn is_over(dying: &mut BTreeMap<ChildId, Dying>, note: &Note) -> bool {
             let Note::Ended {
                 id, incarnation, ..
@@ -685,7 +769,7 @@ impl Life {
     async fn stop_all(&mut self) {
         let drain = self.order() == DRAIN;
         self.pending.clear();
-        let ids: Vec<ChildId> = self.law.children().rev().collect();
+        let ids: Vec<ChildId> = self.lead.with(|book| book.law.children().rev().collect());
         if self.cell.strategy == Strategy::Dynamic {
             let dying = ids
                 .iter()
@@ -695,28 +779,24 @@ impl Life {
         }
         for id in ids {
             self.stop_child(id, drain).await;
-            if drain && let Some(child) = self.table.get(&id) {
-                child.role.retire();
+            if drain && let Some(role) = self.role(id) {
+                role.retire();
             }
         }
         self.let_go();
     }
 
     /// Ends the roles that do not come back with a restart of this supervisor: those it was not built with.
-    fn let_go(&mut self) {
-        for (id, child) in &self.table {
-            if !self.cell.children.iter().any(|(built, ..)| built == id) {
-                child.role.retire();
-            }
+    fn let_go(&self) {
+        for role in self.lead.with(|book| book.newcomers()) {
+            role.retire();
         }
     }
 
     /// Ends the role of a child that leaves the tree.
     fn forget(&mut self, id: ChildId) {
-        self.law.remove(id);
-        if let Some(child) = self.table.remove(&id) {
-            self.names.remove(child.role.path());
-            child.role.retire();
+        if let Some(role) = self.lead.with(|book| book.remove(id)) {
+            role.retire();
         }
     }
 
@@ -725,26 +805,23 @@ impl Life {
         role: Arc<dyn Role>,
         restart: Restart,
     ) -> Result<(), StartChildError> {
-        let path = role.path().clone();
-        if self.names.contains_key(&path) {
-            return Err(StartChildError::AlreadyStarted(path));
-        }
-        let id = ChildId(self.next_id);
-        self.next_id += 1;
-        self.law.add(id, restart);
-        self.names.insert(path, id);
-        self.table.insert(
-            id,
-            Child {
-                role,
-                running: None,
-            },
-        );
-        let Err(why) = self.start(&[id]).await else {
-            return Ok(());
+        let added = self.lead.with(|book| {
+            let is_taken = book.names.contains_key(role.path());
+            (!is_taken).then(|| book.add(&role, restart))
+        });
+        let Some(id) = added else {
+            return Err(StartChildError::AlreadyStarted(role.path().clone()));
         };
+        match self.start(&[id]).await {
+            Ok(()) => Ok(()),
+            Err(why) => Err(self.not_started(id, why)),
+        }
+    }
+
+    /// Forgets a new child that did not come up.
+    fn not_started(&mut self, id: ChildId, why: NotStarted) -> StartChildError {
         self.forget(id);
-        Err(match why {
+        match why {
             NotStarted::Failed(
                 _,
                 Ended {
@@ -753,11 +830,11 @@ impl Life {
                 },
             ) => StartChildError::Failed(failure),
             _ => StartChildError::SupervisorStopped(self.cell.path.clone()),
-        })
+        }
     }
 
     async fn stop_for_good(&mut self, path: &Path) -> Result<(), StopChildError> {
-        let Some(&id) = self.names.get(path) else {
+        let Some(id) = self.lead.with(|book| book.names.get(path).copied()) else {
             return Err(StopChildError::NotFound(path.clone()));
         };
         self.stop_child(id, true).await;

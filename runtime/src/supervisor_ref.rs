@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use crate::book::AtOnce;
 use crate::error::{StartChildError, StopChildError};
 use crate::path::is_valid_name;
 use crate::role::{Note, Role, current_actor};
@@ -54,19 +55,37 @@ impl SupervisorRef {
         let restart = spec.restart;
         let path = self.cell.path.join(&spec.name);
         let child = spec.cell(path, Arc::clone(&self.cell.system));
-        let asker = current_actor();
-        let permit = self.cell.permit(asker.as_ref()).await;
-        let (reply, answer) = oneshot::channel();
         let role = Arc::clone(&child) as Arc<dyn Role>;
-        self.cell
-            .send(Note::Start {
-                role,
-                restart,
-                reply,
-                permit,
-                asker,
-            })
-            .map_err(|_| stopped())?;
+        let lead = self.cell.lead().ok_or_else(stopped)?;
+        let answer = match lead.start(&role, restart) {
+            AtOnce::Started => return Ok(ActorRef::new(child)),
+            AtOnce::Refused(error) => return Err(error),
+            AtOnce::Launched(id, incarnation) => {
+                let (reply, answer) = oneshot::channel();
+                let note = Note::Launched {
+                    id,
+                    incarnation,
+                    reply,
+                };
+                lead.notes.send(note).map_err(|_| stopped())?;
+                answer
+            }
+            AtOnce::NotNow => {
+                drop(lead);
+                let asker = current_actor();
+                let permit = self.cell.permit(asker.as_ref()).await;
+                let (reply, answer) = oneshot::channel();
+                let note = Note::Start {
+                    role,
+                    restart,
+                    reply,
+                    permit,
+                    asker,
+                };
+                self.cell.send(note).map_err(|_| stopped())?;
+                answer
+            }
+        };
         answer.await.unwrap_or_else(|_| Err(stopped()))?;
         Ok(ActorRef::new(child))
     }

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::book::Lead;
 use crate::cell::ActorCell;
 use crate::core::fence;
 use crate::dead_letter::{DeadLetter, DeadLetters};
@@ -222,14 +223,14 @@ impl System {
         *self.shared.root_path.lock() = Some(root.path().clone());
         *self.shared.root.lock() = Some(Arc::clone(&root) as Arc<dyn Role>);
         let (notes, mut inbox) = mpsc::unbounded_channel();
-        let boss = Boss {
-            id: ChildId(0),
-            notes,
-        };
+        let above = Lead::above(ChildId(0), notes);
+        let boss = Boss::new(ChildId(0), &above);
+        drop(above);
         let (up, mut is_up) = watch::channel(false);
         let shared = Arc::clone(&self.shared);
         // Here and not in the task: an order to stop that comes at once must find it launched.
-        Arc::clone(&root).launch(boss);
+        let launched = Arc::clone(&root).launch(boss);
+        Arc::clone(&root).go(launched);
         let unfinished = StopUnlessUp {
             system: Some(self.clone()),
         };
@@ -707,7 +708,10 @@ mod tests {
         let (notes, mut inbox) = mpsc::unbounded_channel();
         // On this one thread the life's task cannot have run when it is aborted.
         let id = ChildId(7);
-        let incarnation = Arc::clone(&role).launch(Boss { id, notes });
+        let boss = Boss::new(id, &Lead::above(id, notes));
+        let launched = Arc::clone(&role).launch(boss);
+        let incarnation = launched.incarnation;
+        Arc::clone(&role).go(launched);
         role.kill(incarnation);
         let Some(Note::Ended { ended, .. }) = inbox.recv().await else {
             panic!("nobody is told");

@@ -1,0 +1,346 @@
+//! A supervisor's book: its law and its children, shared with these so that most news needs no messenger.
+//!
+//! Whoever ran a life that ended, or wants a child started, acts *on the spot*
+//! if the supervisor is undisturbed: it asks the law and launches the next life
+//! itself. All else is written to the supervisor's task as a [`Note`], and so
+//! is everything while that task carries out an order: then the book is shut.
+//!
+//! Who waits and who acts:
+//!
+//! - On the spot nobody waits: the lock of the book is only tried, and held for
+//!   bookkeeping alone; the code of no author runs under it.
+//! - The task opens the book when it has read all notes, in the same section as
+//!   it looks for the last one. What shuts the book is noted in the section that
+//!   shuts it. So nobody acts between a decision that shuts the book and the
+//!   task that carries it out.
+//! - The law is asked in the order of the exits: of one child because the next
+//!   life begins in the section that asks about the one before, or after the
+//!   note of its end has been read.
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::time::Duration;
+
+use greenroom_supervision::{ChildId, Law, Restart, Verdict};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use crate::failure::During;
+use crate::role::{Boss, Ended, Launched, Note, RestartReason, Role, with_current_actor};
+use crate::snapshot::ActorState;
+use crate::supervisor::SupervisorCell;
+use crate::{Failure, Path, StartChildError};
+
+/// Where children and users reach one life of a supervisor.
+pub(crate) struct Lead {
+    pub(crate) notes: mpsc::UnboundedSender<Note>,
+    /// The child whose start the task waits for; nobody else's is news.
+    awaited: AtomicU64,
+    /// There is none above the root, and none after the end of the life.
+    book: Mutex<Option<Book>>,
+}
+
+/// No child's number.
+const NOBODY: u64 = u64::MAX;
+
+/// What a supervisor knows of its children.
+pub(crate) struct Book {
+    cell: Arc<SupervisorCell>,
+    /// The task has read all notes and carries out no order.
+    is_open: bool,
+    pub(crate) law: Law,
+    pub(crate) table: BTreeMap<ChildId, Child>,
+    pub(crate) names: HashMap<Path, ChildId>,
+    next_id: u64,
+    epoch: Instant,
+    pub(crate) last_failure: Option<Failure>,
+    /// The child that ended normally and made a supervisor below give up.
+    pub(crate) last_below: Option<Path>,
+}
+
+pub(crate) struct Child {
+    pub(crate) role: Arc<dyn Role>,
+    pub(crate) running: Option<u64>,
+}
+
+/// What became of a child that was to be started on the spot.
+pub(crate) enum AtOnce {
+    Started,
+    /// It has been launched, and the task is to say what becomes of it.
+    Launched(ChildId, u64),
+    Refused(StartChildError),
+    /// The task is to do it.
+    NotNow,
+}
+
+impl Lead {
+    /// For a supervisor.
+    pub(crate) fn new(notes: mpsc::UnboundedSender<Note>, book: Book) -> Arc<Self> {
+        Arc::new(Lead {
+            notes,
+            awaited: AtomicU64::new(NOBODY),
+            book: Mutex::new(Some(book)),
+        })
+    }
+
+    /// For whoever is above the root: all is noted, and the start of this child is news.
+    pub(crate) fn above(child: ChildId, notes: mpsc::UnboundedSender<Note>) -> Arc<Self> {
+        Arc::new(Lead {
+            notes,
+            awaited: AtomicU64::new(child.0),
+            book: Mutex::new(None),
+        })
+    }
+
+    /// Calls `f` with the book of a life that is not over.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Book) -> R) -> R {
+        match &mut *self.book.lock() {
+            Some(book) => f(book),
+            None => unreachable!("the book is closed by the end of the life that uses it"),
+        }
+    }
+
+    /// Ends the book with the life; what is left of it is the caller's.
+    pub(crate) fn close(&self) -> Option<Book> {
+        self.book.lock().take()
+    }
+
+    /// From here on the start of this child is news, as long as it has not happened.
+    pub(crate) fn await_child(&self, id: ChildId) {
+        self.awaited.store(id.0, Ordering::Relaxed);
+        // Either this side sees afterwards that the child is up, or the child sees that it is awaited.
+        fence(Ordering::SeqCst);
+    }
+
+    pub(crate) fn await_nobody(&self) {
+        self.awaited.store(NOBODY, Ordering::Relaxed);
+    }
+
+    /// A child is up; whoever says so has made that visible before.
+    pub(crate) fn started(&self, id: ChildId, incarnation: u64) {
+        fence(Ordering::SeqCst);
+        if self.awaited.load(Ordering::Relaxed) == id.0 {
+            // A supervisor that is gone needs no news.
+            let _ = self.notes.send(Note::Started { id, incarnation });
+        }
+    }
+
+    /// A child has ended, and nothing of that life is left: the law decides here and now, or the task sees to it.
+    pub(crate) fn ended(self: &Arc<Self>, id: ChildId, incarnation: u64, ended: Ended) {
+        let reason = ended.reason;
+        let Some((role, launched)) = self.relaunch(id, incarnation, ended) else {
+            return;
+        };
+        // What follows may run code of authors: not under the lock.
+        Arc::clone(&role).go(launched);
+        report_restart(&*role, reason, Duration::ZERO);
+    }
+
+    /// Begins the next life if the law says so and nothing stands against it, or else writes a note.
+    fn relaunch(
+        self: &Arc<Self>,
+        id: ChildId,
+        incarnation: u64,
+        ended: Ended,
+    ) -> Option<(Arc<dyn Role>, Launched)> {
+        let mut lock = self.book.try_lock();
+        let mut verdict = None;
+        if let Some(Some(book)) = lock.as_deref_mut() {
+            verdict = book.decide(id, incarnation, &ended);
+            if let Some(Verdict::Restart { after, .. }) = &verdict
+                && after.is_zero()
+                && let Some(child) = book.table.get_mut(&id)
+            {
+                child.role.mark_restarting(ended.reason);
+                let role = Arc::clone(&child.role);
+                let launched = Arc::clone(&role).launch(Boss::new(id, self));
+                child.running = Some(launched.incarnation);
+                return Some((role, launched));
+            }
+        }
+        // Under the lock, if it was had: see above.
+        self.note_end(id, incarnation, ended, verdict);
+        None
+    }
+
+    pub(crate) fn note_end(
+        &self,
+        id: ChildId,
+        incarnation: u64,
+        ended: Ended,
+        verdict: Option<Verdict>,
+    ) {
+        // A supervisor that is gone needs no news.
+        let _ = self.notes.send(Note::Ended {
+            id,
+            incarnation,
+            ended,
+            verdict,
+        });
+    }
+
+    /// Starts a new child if the supervisor is undisturbed; what its start does is done when this returns, unless it
+    /// pends or the thread is no worker.
+    pub(crate) fn start(self: &Arc<Self>, role: &Arc<dyn Role>, restart: Restart) -> AtOnce {
+        let (id, launched) = {
+            let mut lock = self.book.try_lock();
+            let Some(Some(book)) = lock.as_deref_mut() else {
+                return AtOnce::NotNow;
+            };
+            // Whoever has the name may have ended, of which a note tells: the task reads it first.
+            if !book.is_undisturbed() || book.names.contains_key(role.path()) {
+                return AtOnce::NotNow;
+            }
+            if with_current_actor(|asker| book.is_starting(asker)) == Some(true) {
+                let path = book.cell.path.clone();
+                return AtOnce::Refused(StartChildError::WouldDeadlock(path));
+            }
+            let id = book.add(role, restart);
+            let launched = Arc::clone(role).launch(Boss::new(id, self));
+            if let Some(child) = book.table.get_mut(&id) {
+                child.running = Some(launched.incarnation);
+            }
+            (id, launched)
+        };
+        let incarnation = launched.incarnation;
+        Arc::clone(role).go_here(launched);
+        if role.state() == ActorState::Starting {
+            AtOnce::Launched(id, incarnation)
+        } else {
+            AtOnce::Started
+        }
+    }
+}
+
+/// Tells that a child is started again.
+pub(crate) fn report_restart(role: &dyn Role, reason: RestartReason, after: Duration) {
+    tracing::warn!(actor = %role.path(), reason = reason.as_str(), ?after, "Restarting.");
+}
+
+impl Book {
+    pub(crate) fn new(cell: Arc<SupervisorCell>, incarnation: u64) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (cell.system.seed, cell.path.as_str(), incarnation).hash(&mut hasher);
+        let mut book = Book {
+            is_open: false,
+            law: cell.law(hasher.finish()),
+            table: BTreeMap::new(),
+            names: HashMap::new(),
+            next_id: 0,
+            epoch: Instant::now(),
+            last_failure: None,
+            last_below: None,
+            cell: Arc::clone(&cell),
+        };
+        for (_, role, restart) in &cell.children {
+            book.add(role, *restart);
+        }
+        book
+    }
+
+    /// Adds a child, which does not run yet.
+    pub(crate) fn add(&mut self, role: &Arc<dyn Role>, restart: Restart) -> ChildId {
+        let id = ChildId(self.next_id);
+        self.next_id += 1;
+        self.law.add(id, restart);
+        self.names.insert(role.path().clone(), id);
+        let child = Child {
+            role: Arc::clone(role),
+            running: None,
+        };
+        self.table.insert(id, child);
+        id
+    }
+
+    /// Takes a child out; its role is the caller's to retire.
+    pub(crate) fn remove(&mut self, id: ChildId) -> Option<Arc<dyn Role>> {
+        self.law.remove(id);
+        let child = self.table.remove(&id)?;
+        self.names.remove(child.role.path());
+        Some(child.role)
+    }
+
+    /// The roles that do not come back with a restart of the supervisor: those it was not built with.
+    pub(crate) fn newcomers(&self) -> Vec<Arc<dyn Role>> {
+        // The numbers of those it was built with are the lowest.
+        let first = ChildId(self.cell.children.len() as u64);
+        let newcomers = self.table.range(first..);
+        newcomers
+            .map(|(_, child)| Arc::clone(&child.role))
+            .collect()
+    }
+
+    pub(crate) fn now(&self) -> Duration {
+        self.epoch.elapsed()
+    }
+
+    /// Opens the book; to be called by the task when it has nothing to do and no note is left.
+    pub(crate) fn open(&mut self) {
+        self.is_open = true;
+    }
+
+    pub(crate) fn shut(&mut self) {
+        self.is_open = false;
+    }
+
+    fn is_undisturbed(&self) -> bool {
+        self.is_open && self.cell.is_to_run()
+    }
+
+    /// Takes note that a child ended by itself, and asks the law; `None` if it is no news.
+    pub(crate) fn exited(
+        &mut self,
+        id: ChildId,
+        incarnation: u64,
+        ended: &Ended,
+    ) -> Option<Verdict> {
+        let now = self.now();
+        let child = self.table.get_mut(&id)?;
+        // The end of an earlier life, or one that this supervisor ordered, is no news.
+        if child.running != Some(incarnation) {
+            return None;
+        }
+        child.running = None;
+        self.last_failure.clone_from(&ended.failure);
+        self.last_below.clone_from(&ended.last);
+        Some(self.law.exited(now, id, ended.exit))
+    }
+
+    /// The same on the spot; `None` if it is for the task to ask.
+    fn decide(&mut self, id: ChildId, incarnation: u64, ended: &Ended) -> Option<Verdict> {
+        // Where a verdict is about others too, none of them may come or go before it is carried out.
+        if !self.is_undisturbed() || !self.cell.restarts_one() || is_first_start(incarnation, ended)
+        {
+            return None;
+        }
+        let verdict = self.exited(id, incarnation, ended)?;
+        if matches!(verdict, Verdict::Escalate { .. }) {
+            self.shut();
+        }
+        Some(verdict)
+    }
+
+    /// Whether this is an actor below a child whose start is going on: that start would wait for itself.
+    pub(crate) fn is_starting(&self, asker: &Path) -> bool {
+        let supervisor = &self.cell.path;
+        if !asker.is_within(supervisor) {
+            return false;
+        }
+        let below = asker.as_str().get(supervisor.as_str().len() + 1..);
+        let Some(name) = below.and_then(|below| below.split('/').next()) else {
+            return false;
+        };
+        let path = &asker.as_str()[..supervisor.as_str().len() + 1 + name.len()];
+        let child = self.names.get(path).and_then(|id| self.table.get(id));
+        child.is_some_and(|child| child.role.state() == ActorState::Starting)
+    }
+}
+
+/// Whether it is the first start of a child that failed: that is for whoever wanted it, not for the law.
+pub(crate) fn is_first_start(incarnation: u64, ended: &Ended) -> bool {
+    let failure = ended.failure.as_ref();
+    incarnation == 1 && failure.is_some_and(|failure| failure.during() == During::Start)
+}
