@@ -5,11 +5,14 @@ use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{self, AssertUnwindSafe, Location};
 use std::pin::Pin;
-use std::sync::{Arc, Once};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Once, OnceLock};
 use std::task::Poll;
+use std::time::Instant;
 
 use crate::Path;
 
@@ -136,9 +139,11 @@ impl Failure {
 
     /// Returns the backtrace of a panic, whether or not `RUST_BACKTRACE` is set.
     ///
-    /// It is captured unresolved, which costs microseconds; showing it resolves
-    /// the symbols. An error has none: the place where an `Err` reaches the
-    /// runtime says nothing about where it began.
+    /// The first panic of each second at a [place](Self::location) has one, and
+    /// those that follow there within that second need not: a backtrace takes
+    /// several times as long as all else of a restart. It is captured unresolved;
+    /// showing it resolves the symbols. An error has none: the place where an
+    /// `Err` reaches the runtime says nothing about where it began.
     #[must_use]
     pub fn backtrace(&self) -> Option<&Backtrace> {
         self.0.backtrace.as_ref()
@@ -278,7 +283,7 @@ pub(crate) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, Panic> {
         // A place that was noted for another panic, which its author caught, is not this one's.
         let site = SITE.take().filter(|site| site.text == text);
         let (location, backtrace) = site.map_or((None, None), |site| {
-            (Some(site.place), Some(site.backtrace))
+            (Some(site.place), site.backtrace)
         });
         Panic {
             text,
@@ -307,7 +312,33 @@ fn payload_text(payload: &dyn Any) -> String {
 struct Site {
     text: String,
     place: String,
-    backtrace: Backtrace,
+    backtrace: Option<Backtrace>,
+}
+
+/// In which second there was a backtrace, by place; places that share a slot have more of them than they need.
+struct Traced([AtomicU64; 256]);
+
+impl Traced {
+    const fn new() -> Self {
+        Traced([const { AtomicU64::new(0) }; 256])
+    }
+
+    /// Whether a panic at this place, in this second, is the first there to be traced.
+    fn is_first(&self, place: &Location<'_>, second: u64) -> bool {
+        let mut hasher = DefaultHasher::new();
+        (place.file(), place.line(), place.column()).hash(&mut hasher);
+        let hash = hasher.finish();
+        let slot = &self.0[hash as usize % self.0.len()];
+        // The upper half tells the place, the lower half the second after this one; never 0.
+        let mark = (hash & !u64::from(u32::MAX)) | (second + 1) & u64::from(u32::MAX);
+        slot.swap(mark, Ordering::Relaxed) != mark
+    }
+}
+
+/// Returns how many seconds this process has known about panics.
+fn second() -> u64 {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    FIRST.get_or_init(Instant::now).elapsed().as_secs()
 }
 
 thread_local! {
@@ -330,7 +361,12 @@ fn install_hook() {
                 .location()
                 .map_or_else(String::new, ToString::to_string);
             let text = payload_text(info.payload());
-            let backtrace = Backtrace::force_capture();
+            static TRACED: Traced = Traced::new();
+            let is_first = |place| TRACED.is_first(place, second());
+            let backtrace = info
+                .location()
+                .is_none_or(is_first)
+                .then(Backtrace::force_capture);
             let site = Site {
                 text,
                 place,
@@ -369,6 +405,35 @@ mod tests {
         assert_eq!(panic.text, "no lamp");
         assert!(panic.location.is_some_and(|at| at.contains("failure.rs:")));
         assert!(panic.backtrace.is_some());
+    }
+
+    #[test]
+    fn a_place_is_traced_once_in_a_second() {
+        let traced = Traced::new();
+        let (here, there) = (Location::caller(), place());
+        assert!(traced.is_first(here, 0));
+        assert!(!traced.is_first(here, 0));
+        assert!(traced.is_first(there, 0), "another place");
+        assert!(traced.is_first(here, 1), "another second");
+        assert!(!traced.is_first(here, 1));
+    }
+
+    fn place() -> &'static Location<'static> {
+        Location::caller()
+    }
+
+    #[test]
+    fn panics_in_quick_succession_keep_text_and_place() {
+        let panics: Vec<Panic> = (0..100)
+            .map(|n| guarded(|| panic!("no. {n}")).expect_err("it panicked"))
+            .collect();
+        assert!(panics[0].backtrace.is_some());
+        let traced = panics.iter().filter(|panic| panic.backtrace.is_some());
+        assert!(traced.count() < 100);
+        for (n, panic) in panics.iter().enumerate() {
+            assert_eq!(panic.text, format!("no. {n}"));
+            assert_eq!(panic.location, panics[0].location);
+        }
     }
 
     #[test]

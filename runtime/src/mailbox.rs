@@ -1236,14 +1236,20 @@ impl<E, L> Inner<E, L> {
     /// The caller holds the lock and is the runner, or has excluded it.
     fn take_back(&mut self, desk: &Desk<E>) {
         // SAFETY: as said, nobody else is at the batch.
-        desk.batch.with_mut(|batch| unsafe {
-            while let Some(message) = (*batch).messages.pop_back() {
+        let batch = desk.batch.with_mut(|batch| unsafe { &mut *batch });
+        let messages = &mut batch.messages;
+        // The fewer are moved: an actor that fails again and again may have a long queue each time.
+        if messages.len() > self.queue.len() {
+            messages.append(&mut self.queue);
+            std::mem::swap(messages, &mut self.queue);
+        } else {
+            while let Some(message) = messages.pop_back() {
                 self.queue.push_front(message);
             }
-            if let Some(message) = (*batch).first.take() {
-                self.queue.push_front(message);
-            }
-        });
+        }
+        if let Some(message) = batch.first.take() {
+            self.queue.push_front(message);
+        }
     }
 
     fn turn_away(&mut self, is_loss: bool, lost: Dropped, back: Rejected) {
