@@ -53,8 +53,8 @@ pub(crate) struct Book {
     is_open: bool,
     pub(crate) law: Law,
     pub(crate) table: BTreeMap<ChildId, Child>,
-    pub(crate) names: HashMap<Path, ChildId>,
-    next_id: u64,
+    /// Those that have been retired and keep their places; all others are in the registry.
+    pub(crate) down: HashMap<Path, ChildId>,
     epoch: Instant,
     pub(crate) last_failure: Option<Failure>,
     /// The child that ended normally and made a supervisor below give up.
@@ -156,7 +156,7 @@ impl Lead {
             {
                 child.role.mark_restarting(ended.reason);
                 let role = Arc::clone(&child.role);
-                let launched = Arc::clone(&role).launch(Boss::new(id, self));
+                let launched = Arc::clone(&role).launch(Boss::new(&*role, self));
                 child.running = Some(launched.incarnation);
                 return Some((role, launched));
             }
@@ -185,30 +185,30 @@ impl Lead {
     /// Starts a new child if the supervisor is undisturbed; what its start does is done when this returns, unless it
     /// pends or the thread is no worker.
     pub(crate) fn start(self: &Arc<Self>, role: &Arc<dyn Role>, restart: Restart) -> AtOnce {
-        let (id, launched) = {
+        let launched = {
             let mut lock = self.book.try_lock();
             let Some(Some(book)) = lock.as_deref_mut() else {
                 return AtOnce::NotNow;
             };
-            // Whoever has the name may have ended, of which a note tells: the task reads it first.
-            if !book.is_undisturbed() || book.names.contains_key(role.path()) {
+            if !book.is_undisturbed() {
                 return AtOnce::NotNow;
             }
             if with_current_actor(|asker| book.is_starting(asker)) == Some(true) {
                 let path = book.cell.path.clone();
                 return AtOnce::Refused(StartChildError::WouldDeadlock(path));
             }
-            let id = book.add(role, restart);
-            let launched = Arc::clone(role).launch(Boss::new(id, self));
-            if let Some(child) = book.table.get_mut(&id) {
-                child.running = Some(launched.incarnation);
+            // Whoever has the name may have ended, of which a note tells: the task reads it first.
+            if !book.claim(role) {
+                return AtOnce::NotNow;
             }
-            (id, launched)
+            let launched = Arc::clone(role).launch(Boss::new(&**role, self));
+            book.add(role, restart, Some(launched.incarnation));
+            launched
         };
         let incarnation = launched.incarnation;
         Arc::clone(role).go_here(launched);
         if role.state() == ActorState::Starting {
-            AtOnce::Launched(id, incarnation)
+            AtOnce::Launched(role.id(), incarnation)
         } else {
             AtOnce::Started
         }
@@ -228,38 +228,64 @@ impl Book {
             is_open: false,
             law: cell.law(hasher.finish()),
             table: BTreeMap::new(),
-            names: HashMap::new(),
-            next_id: 0,
+            down: HashMap::new(),
             epoch: Instant::now(),
             last_failure: None,
             last_below: None,
             cell: Arc::clone(&cell),
         };
-        for (_, role, restart) in &cell.children {
-            book.add(role, *restart);
+        for (role, restart) in &cell.children {
+            book.add(role, *restart, None);
         }
         book
     }
 
-    /// Adds a child, which does not run yet.
-    pub(crate) fn add(&mut self, role: &Arc<dyn Role>, restart: Restart) -> ChildId {
-        let id = ChildId(self.next_id);
-        self.next_id += 1;
-        self.law.add(id, restart);
-        self.names.insert(role.path().clone(), id);
+    /// Registers a new child, if nobody has its name.
+    fn claim(&self, role: &Arc<dyn Role>) -> bool {
+        let is_down = !self.down.is_empty() && self.down.contains_key(role.path());
+        !is_down && self.cell.system.registry.claim(role)
+    }
+
+    /// Adds a new child that does not run yet, unless its name is taken.
+    pub(crate) fn add_new(&mut self, role: &Arc<dyn Role>, restart: Restart) -> bool {
+        let is_free = self.claim(role);
+        if is_free {
+            self.add(role, restart, None);
+        }
+        is_free
+    }
+
+    /// The child that has this path.
+    pub(crate) fn find(&self, path: &str) -> Option<ChildId> {
+        let up = || {
+            let role = self.cell.system.registry.get(path)?;
+            let child = self.table.get(&role.id())?;
+            Arc::ptr_eq(&child.role, &role).then(|| role.id())
+        };
+        self.down.get(path).copied().or_else(up)
+    }
+
+    /// Lets a child that has ended keep its name, though its role is to be retired by the caller.
+    pub(crate) fn keep(&mut self, id: ChildId) -> Option<Arc<dyn Role>> {
+        let role = &self.table.get(&id)?.role;
+        self.down.insert(role.path().clone(), id);
+        Some(Arc::clone(role))
+    }
+
+    fn add(&mut self, role: &Arc<dyn Role>, restart: Restart, running: Option<u64>) {
+        self.law.add(role.id(), restart);
         let child = Child {
             role: Arc::clone(role),
-            running: None,
+            running,
         };
-        self.table.insert(id, child);
-        id
+        self.table.insert(role.id(), child);
     }
 
     /// Takes a child out; its role is the caller's to retire.
     pub(crate) fn remove(&mut self, id: ChildId) -> Option<Arc<dyn Role>> {
         self.law.remove(id);
         let child = self.table.remove(&id)?;
-        self.names.remove(child.role.path());
+        self.down.remove(child.role.path());
         Some(child.role)
     }
 
@@ -334,7 +360,7 @@ impl Book {
             return false;
         };
         let path = &asker.as_str()[..supervisor.as_str().len() + 1 + name.len()];
-        let child = self.names.get(path).and_then(|id| self.table.get(id));
+        let child = self.find(path).and_then(|id| self.table.get(&id));
         child.is_some_and(|child| child.role.state() == ActorState::Starting)
     }
 }

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context as Task, Poll, RawWaker, RawWakerVTable, Waker};
 use std::time::Duration;
 
+use greenroom_supervision::ChildId;
 use parking_lot::Mutex;
 use tokio::time::Sleep;
 
@@ -48,6 +49,7 @@ pub(crate) struct ActorCell<A: Actor> {
     retired: AtomicBool,
     restarts: AtomicU32,
     pub(crate) path: Path,
+    id: ChildId,
     pub(crate) group: Arc<Group>,
     pub(crate) args: A::Args,
     /// Where being ready is a task: the waker of the running life's.
@@ -81,7 +83,7 @@ pub(crate) struct Terms {
 
 impl<A: Actor> ActorCell<A> {
     pub(crate) fn new(
-        path: Path,
+        (path, id): (Path, ChildId),
         args: A::Args,
         terms: Terms,
         mailbox: (usize, Overflow),
@@ -92,13 +94,12 @@ impl<A: Actor> ActorCell<A> {
             // A leading `_` is the runtime's.
             Some(group) if group.starts_with('_') => system.meters.group("_other"),
             Some(group) => system.meters.group(group),
-            None => system
-                .meters
-                .group(&ShortType(type_name::<A>()).to_string()),
+            None => system.meters.group_of::<A>(),
         };
         Arc::new(ActorCell {
             mailbox: Mailbox::new(mailbox.0, mailbox.1, system.measure_every),
             path,
+            id,
             group,
             system,
             args,
@@ -448,6 +449,10 @@ impl<A: Actor> Role for ActorCell<A> {
         &self.path
     }
 
+    fn id(&self) -> ChildId {
+        self.id
+    }
+
     fn kind(&self) -> String {
         ShortType(type_name::<A>()).to_string()
     }
@@ -455,9 +460,6 @@ impl<A: Actor> Role for ActorCell<A> {
     fn launch(self: Arc<Self>, boss: Boss) -> Launched {
         self.retired.store(false, Ordering::Release);
         self.state.set(ActorState::Starting);
-        self.system
-            .registry
-            .register(Arc::clone(&self) as Arc<dyn Role>);
         self.group.count_start();
         let incarnation = self.mailbox.next_incarnation();
         let life = Box::new(Life::new(Arc::clone(&self), incarnation, boss));

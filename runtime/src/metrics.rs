@@ -5,14 +5,17 @@
 //! This module knows nothing of an exporter: it yields [`Family`] values, and
 //! `greenroom-telemetry` writes them as Prometheus text.
 
+use std::any::type_name;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use dashmap::DashMap;
 use parking_lot::Mutex;
 
+use crate::failure::ShortType;
 use crate::role::RestartReason;
 use crate::tally::Tally;
 
@@ -409,6 +412,8 @@ impl Group {
 /// The groups of a system, and what is counted for the system as a whole.
 pub(crate) struct Meters {
     groups: DashMap<String, Arc<Group>>,
+    /// Those of actors that were given no other, by the names of their types.
+    kinds: ArcSwap<Vec<(&'static str, Arc<Group>)>>,
     creating: Mutex<()>,
     pub(crate) escalations: AtomicU64,
 }
@@ -417,6 +422,7 @@ impl Meters {
     pub(crate) fn new() -> Self {
         Meters {
             groups: DashMap::new(),
+            kinds: ArcSwap::default(),
             creating: Mutex::new(()),
             escalations: AtomicU64::new(0),
         }
@@ -427,6 +433,26 @@ impl Meters {
         let mut groups: Vec<Arc<Group>> = self.groups.iter().map(|g| Arc::clone(&g)).collect();
         groups.sort_by(|a, b| a.name.cmp(&b.name));
         groups
+    }
+
+    /// Returns the group of a type, which is called as the type without its modules.
+    pub(crate) fn group_of<A>(&self) -> Arc<Group> {
+        let name = type_name::<A>();
+        // A type has its name in one place, mostly; where not, it stands here twice.
+        let known = |(kind, _): &&(&'static str, Arc<Group>)| std::ptr::eq(*kind, name);
+        if let Some((_, group)) = self.kinds.load().iter().find(known) {
+            return Arc::clone(group);
+        }
+        let group = self.group(&ShortType(name).to_string());
+        self.kinds.rcu(|kinds| {
+            let mut kinds = Vec::clone(kinds);
+            // There are as many as the program has types, but nobody should search for long.
+            if kinds.len() < GROUPS_MAX {
+                kinds.push((name, Arc::clone(&group)));
+            }
+            kinds
+        });
+        group
     }
 
     pub(crate) fn group(&self, name: &str) -> Arc<Group> {

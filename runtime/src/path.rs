@@ -1,6 +1,7 @@
 //! The name of an actor: its place in the tree.
 
 use std::borrow::Borrow;
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,7 +20,16 @@ impl Path {
     }
 
     pub(crate) fn join(&self, name: &str) -> Self {
-        Path(Arc::from(format!("{}/{name}", self.0)))
+        thread_local! {
+            static TEXT: Cell<String> = const { Cell::new(String::new()) };
+        }
+        // Put together where the thread has room, so that it is allocated once.
+        let mut text = TEXT.take();
+        text.clear();
+        text.extend([&*self.0, "/", name]);
+        let path = Path(Arc::from(&*text));
+        TEXT.set(text);
+        path
     }
 
     /// Reads a path from text; `None` if a part of it cannot be a name.

@@ -68,6 +68,17 @@ impl Registry {
         self.names.insert(role.path().clone(), role);
     }
 
+    /// The same, unless somebody has the place.
+    pub(crate) fn claim(&self, role: &Arc<dyn Role>) -> bool {
+        match self.names.entry(role.path().clone()) {
+            dashmap::Entry::Vacant(place) => {
+                place.insert(Arc::clone(role));
+                true
+            }
+            dashmap::Entry::Occupied(_) => false,
+        }
+    }
+
     pub(crate) fn unregister(&self, path: &Path) {
         self.names.remove(path);
     }

@@ -18,9 +18,11 @@ use crate::{Failure, Path, StartChildError, StopChildError};
 /// A place in the tree that lives are started in, one after the other.
 pub(crate) trait Role: Send + Sync + 'static {
     fn path(&self) -> &Path;
+    /// The number by which its supervisor knows it.
+    fn id(&self) -> ChildId;
     /// What it is, for an error message.
     fn kind(&self) -> String;
-    /// Makes a life, which begins with [`go`](Self::go); what becomes of it is told to `boss`.
+    /// Makes a life of a role that is registered, which begins with [`go`](Self::go); what becomes of it is told to `boss`.
     fn launch(self: Arc<Self>, boss: Boss) -> Launched;
     /// Lets a life begin.
     fn go(self: Arc<Self>, launched: Launched);
@@ -34,7 +36,7 @@ pub(crate) trait Role: Send + Sync + 'static {
     fn cut_off(self: Arc<Self>, incarnation: u64);
     /// Ends the role: what is queued becomes dead letters, names and subscriptions are released.
     ///
-    /// A role that has ended can be launched again.
+    /// A role that has ended can be registered and launched again.
     fn retire(&self);
     /// How long a life may take to stop; `None` for a supervisor, whose children have deadlines of their own.
     fn stop_within(&self) -> Option<Duration>;
@@ -186,8 +188,8 @@ impl Note {
 }
 
 impl Boss {
-    pub(crate) fn new(id: ChildId, lead: &Arc<Lead>) -> Self {
-        let lead = Arc::clone(lead);
+    pub(crate) fn new(role: &dyn Role, lead: &Arc<Lead>) -> Self {
+        let (id, lead) = (role.id(), Arc::clone(lead));
         Boss { id, lead }
     }
 

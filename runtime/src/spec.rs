@@ -65,9 +65,9 @@ impl<A: Actor> Spec<A> {
     }
 
     /// Makes the role that this spec describes; nothing runs yet.
-    pub(crate) fn cell(self, path: Path, system: Arc<Shared>) -> Arc<ActorCell<A>> {
+    pub(crate) fn cell(self, path: Path, id: ChildId, system: Arc<Shared>) -> Arc<ActorCell<A>> {
         let (mailbox, group) = ((self.mailbox, self.overflow), self.group.as_deref());
-        ActorCell::new(path, self.args, self.terms, mailbox, group, system)
+        ActorCell::new((path, id), self.args, self.terms, mailbox, group, system)
     }
 
     /// Sets when the actor is started again; [`Restart::Permanent`] by default.
@@ -161,7 +161,7 @@ trait AnySpec: Send {
     fn name(&self) -> &str;
     fn restart(&self) -> Restart;
     fn outline(&self) -> String;
-    fn build(self: Box<Self>, path: Path, system: Arc<Shared>) -> Arc<dyn Role>;
+    fn build(self: Box<Self>, path: Path, id: ChildId, system: Arc<Shared>) -> Arc<dyn Role>;
 }
 
 impl<A: Actor> Spec<A> {
@@ -207,8 +207,8 @@ impl<A: Actor> AnySpec for Spec<A> {
         Spec::outline(self)
     }
 
-    fn build(self: Box<Self>, path: Path, system: Arc<Shared>) -> Arc<dyn Role> {
-        self.cell(path, system)
+    fn build(self: Box<Self>, path: Path, id: ChildId, system: Arc<Shared>) -> Arc<dyn Role> {
+        self.cell(path, id, system)
     }
 }
 
@@ -366,6 +366,7 @@ impl Supervisor {
     pub(crate) fn build(
         self,
         parent: Option<&Path>,
+        id: ChildId,
         system: &Arc<Shared>,
     ) -> Result<Arc<SupervisorCell>, StartError> {
         let path = match parent {
@@ -378,8 +379,7 @@ impl Supervisor {
                 });
             }
         };
-        let mut children: Vec<(ChildId, Arc<dyn Role>, Restart)> =
-            Vec::with_capacity(self.children.len());
+        let mut children: Vec<(Arc<dyn Role>, Restart)> = Vec::with_capacity(self.children.len());
         for (n, ChildSpec(child)) in self.children.into_iter().enumerate() {
             let name = match &child {
                 Child::Actor(spec) => spec.name(),
@@ -390,30 +390,29 @@ impl Supervisor {
                 return Err(StartError::InvalidName { supervisor, name });
             }
             let place = path.join(name);
-            if children.iter().any(|(_, role, _)| *role.path() == place) {
+            if children.iter().any(|(role, _)| *role.path() == place) {
                 return Err(StartError::DuplicateName {
                     supervisor: path,
                     name: name.to_owned(),
                 });
             }
-            let (role, restart): (Arc<dyn Role>, Restart) = match child {
+            let number = ChildId(n as u64);
+            let child: (Arc<dyn Role>, Restart) = match child {
                 Child::Actor(spec) => {
                     let restart = spec.restart();
-                    (spec.build(place, Arc::clone(system)), restart)
+                    (spec.build(place, number, Arc::clone(system)), restart)
                 }
                 Child::Supervisor(supervisor) => {
                     let restart = supervisor.restart;
-                    (supervisor.build(Some(&path), system)?, restart)
+                    (supervisor.build(Some(&path), number, system)?, restart)
                 }
             };
-            children.push((ChildId(n as u64), role, restart));
+            children.push(child);
         }
         Ok(SupervisorCell::new(
-            path,
+            (path, id),
             Arc::clone(system),
-            self.strategy,
-            self.limit,
-            self.backoff,
+            (self.strategy, self.limit, self.backoff),
             children,
         ))
     }

@@ -30,11 +30,14 @@ const COMMANDS_MAX: usize = 256;
 /// A supervisor's role: what stays of it when it is restarted.
 pub(crate) struct SupervisorCell {
     pub(crate) path: Path,
+    id: ChildId,
     pub(crate) system: Arc<Shared>,
     strategy: Strategy,
     limit: Limit,
     backoff: Backoff,
-    pub(crate) children: Vec<(ChildId, Arc<dyn Role>, Restart)>,
+    /// Those it was built with; they are numbered by their places here, newcomers from there on.
+    pub(crate) children: Vec<(Arc<dyn Role>, Restart)>,
+    next_id: AtomicU64,
     group: Arc<Group>,
     state: StateCell,
     restarts: AtomicU64,
@@ -53,15 +56,15 @@ const DRAIN: u8 = 2;
 
 impl SupervisorCell {
     pub(crate) fn new(
-        path: Path,
+        (path, id): (Path, ChildId),
         system: Arc<Shared>,
-        strategy: Strategy,
-        limit: Limit,
-        backoff: Backoff,
-        children: Vec<(ChildId, Arc<dyn Role>, Restart)>,
+        (strategy, limit, backoff): (Strategy, Limit, Backoff),
+        children: Vec<(Arc<dyn Role>, Restart)>,
     ) -> Arc<Self> {
         Arc::new(SupervisorCell {
             path,
+            id,
+            next_id: AtomicU64::new(children.len() as u64),
             group: system.meters.group(SUPERVISORS),
             system,
             strategy,
@@ -94,6 +97,11 @@ impl SupervisorCell {
         }
     }
 
+    /// Returns the number for a new child.
+    pub(crate) fn next_id(&self) -> ChildId {
+        ChildId(self.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
     /// Where the running life is reached, if there is one.
     pub(crate) fn lead(&self) -> Option<Arc<Lead>> {
         self.lead.lock().clone()
@@ -120,6 +128,10 @@ impl Role for SupervisorCell {
         &self.path
     }
 
+    fn id(&self) -> ChildId {
+        self.id
+    }
+
     fn kind(&self) -> String {
         "supervisor".to_owned()
     }
@@ -132,9 +144,6 @@ impl Role for SupervisorCell {
         *self.lead.lock() = Some(Arc::clone(&lead));
         self.state.set(ActorState::Starting);
         self.group.count_start();
-        self.system
-            .registry
-            .register(Arc::clone(&self) as Arc<dyn Role>);
         let life = Life::new(Arc::clone(&self), incarnation, inbox, lead);
         self.system.handle.spawn(async move {
             let cell = Arc::clone(&life.cell);
@@ -179,7 +188,7 @@ impl Role for SupervisorCell {
     fn cut_off(self: Arc<Self>, _: u64) {}
 
     fn retire(&self) {
-        for (_, role, _) in self.children.iter().rev() {
+        for (role, _) in self.children.iter().rev() {
             role.retire();
         }
         self.state.set(ActorState::Stopped);
@@ -438,7 +447,7 @@ impl Life {
             Verdict::Ignore | Verdict::Forget => {
                 if verdict == Verdict::Forget {
                     self.forget(cause);
-                } else if let Some(role) = self.role(cause) {
+                } else if let Some(role) = self.lead.with(|book| book.keep(cause)) {
                     role.retire();
                 }
                 None
@@ -567,7 +576,10 @@ impl Life {
                 let child = book.table.get_mut(&id)?;
                 self.lead.await_child(id);
                 let role = Arc::clone(&child.role);
-                let launched = Arc::clone(&role).launch(Boss::new(id, &self.lead));
+                // It may have been retired when it last ended, or is new.
+                book.down.remove(role.path());
+                self.cell.system.registry.register(Arc::clone(&role));
+                let launched = Arc::clone(&role).launch(Boss::new(&*role, &self.lead));
                 child.running = Some(launched.incarnation);
                 Some((role, launched))
             });
@@ -805,13 +817,10 @@ impl Life {
         role: Arc<dyn Role>,
         restart: Restart,
     ) -> Result<(), StartChildError> {
-        let added = self.lead.with(|book| {
-            let is_taken = book.names.contains_key(role.path());
-            (!is_taken).then(|| book.add(&role, restart))
-        });
-        let Some(id) = added else {
+        if !self.lead.with(|book| book.add_new(&role, restart)) {
             return Err(StartChildError::AlreadyStarted(role.path().clone()));
-        };
+        }
+        let id = role.id();
         match self.start(&[id]).await {
             Ok(()) => Ok(()),
             Err(why) => Err(self.not_started(id, why)),
@@ -834,7 +843,7 @@ impl Life {
     }
 
     async fn stop_for_good(&mut self, path: &Path) -> Result<(), StopChildError> {
-        let Some(id) = self.lead.with(|book| book.names.get(path).copied()) else {
+        let Some(id) = self.lead.with(|book| book.find(path.as_str())) else {
             return Err(StopChildError::NotFound(path.clone()));
         };
         self.stop_child(id, true).await;

@@ -54,7 +54,7 @@ impl SupervisorRef {
         let stopped = || StartChildError::SupervisorStopped(self.cell.path.clone());
         let restart = spec.restart;
         let path = self.cell.path.join(&spec.name);
-        let child = spec.cell(path, Arc::clone(&self.cell.system));
+        let child = spec.cell(path, self.cell.next_id(), Arc::clone(&self.cell.system));
         let role = Arc::clone(&child) as Arc<dyn Role>;
         let lead = self.cell.lead().ok_or_else(stopped)?;
         let answer = match lead.start(&role, restart) {

@@ -219,16 +219,18 @@ impl System {
     }
 
     async fn raise(&self, tree: Supervisor) -> Result<(), StartError> {
-        let root = tree.build(None, &self.shared)?;
+        let root = tree.build(None, ChildId(0), &self.shared)?;
         *self.shared.root_path.lock() = Some(root.path().clone());
         *self.shared.root.lock() = Some(Arc::clone(&root) as Arc<dyn Role>);
         let (notes, mut inbox) = mpsc::unbounded_channel();
-        let above = Lead::above(ChildId(0), notes);
-        let boss = Boss::new(ChildId(0), &above);
+        let above = Lead::above(root.id(), notes);
+        let boss = Boss::new(&*root, &above);
         drop(above);
         let (up, mut is_up) = watch::channel(false);
         let shared = Arc::clone(&self.shared);
         // Here and not in the task: an order to stop that comes at once must find it launched.
+        let role = Arc::clone(&root) as Arc<dyn Role>;
+        self.shared.registry.register(role);
         let launched = Arc::clone(&root).launch(boss);
         Arc::clone(&root).go(launched);
         let unfinished = StopUnlessUp {
@@ -707,8 +709,7 @@ mod tests {
         system.stop().await;
         let (notes, mut inbox) = mpsc::unbounded_channel();
         // On this one thread the life's task cannot have run when it is aborted.
-        let id = ChildId(7);
-        let boss = Boss::new(id, &Lead::above(id, notes));
+        let boss = Boss::new(&*role, &Lead::above(role.id(), notes));
         let launched = Arc::clone(&role).launch(boss);
         let incarnation = launched.incarnation;
         Arc::clone(&role).go(launched);

@@ -96,8 +96,13 @@ pub struct Law {
     strategy: Strategy,
     backoff: Backoff,
     /// Seats are given out in rising order and never again, so their order is the start order.
+    ///
+    /// A child sits on the seat of its own number where that keeps the order, as it does for whoever
+    /// numbers children in the order of their start: then this is all there is of it.
     seats: BTreeMap<u64, Seat>,
-    seat_numbers: BTreeMap<ChildId, u64>,
+    /// The children that sit elsewhere, by number and by seat.
+    moved: BTreeMap<ChildId, u64>,
+    moved_seats: BTreeMap<u64, ChildId>,
     next_seat: u64,
     window: Window,
     /// The latest `now` so far.
@@ -107,10 +112,13 @@ pub struct Law {
 
 #[derive(Clone, Debug)]
 struct Seat {
-    child: ChildId,
     restart: Restart,
-    streak: Streak,
+    /// Of a child that has been restarted.
+    streak: Option<Box<Streak>>,
 }
+
+/// From here on numbers say nothing of seats, so that these never run out.
+const SEATS_MAX: u64 = u64::MAX / 2;
 
 impl Law {
     /// Creates the law of a supervisor that has no children yet.
@@ -123,7 +131,8 @@ impl Law {
             strategy,
             backoff,
             seats: BTreeMap::new(),
-            seat_numbers: BTreeMap::new(),
+            moved: BTreeMap::new(),
+            moved_seats: BTreeMap::new(),
             next_seat: 0,
             window: Window::new(limit),
             clock: Duration::ZERO,
@@ -136,18 +145,17 @@ impl Law {
     /// A child that is in the book stays as it is: its place, its restart type and its back-off.
     /// Whoever wants to change it removes it first, and thereby moves it to the end.
     pub fn add(&mut self, child: ChildId, restart: Restart) {
-        if self.seat_numbers.contains_key(&child) {
+        let is_in_order = (self.next_seat..SEATS_MAX).contains(&child.0);
+        if is_in_order {
+            self.next_seat = child.0;
+        } else if self.find(child).is_some() {
             return;
+        } else {
+            self.moved.insert(child, self.next_seat);
+            self.moved_seats.insert(self.next_seat, child);
         }
-        self.seat_numbers.insert(child, self.next_seat);
-        self.seats.insert(
-            self.next_seat,
-            Seat {
-                child,
-                restart,
-                streak: Streak::default(),
-            },
-        );
+        let streak = None;
+        self.seats.insert(self.next_seat, Seat { restart, streak });
         self.next_seat += 1;
     }
 
@@ -155,10 +163,13 @@ impl Law {
     ///
     /// The restarts that it caused go on counting against the limit.
     pub fn remove(&mut self, child: ChildId) -> bool {
-        match self.seat_numbers.remove(&child) {
-            Some(number) => self.seats.remove(&number).is_some(),
-            None => false,
+        let Some((number, _)) = self.find(child) else {
+            return false;
+        };
+        if self.moved.remove(&child).is_some() {
+            self.moved_seats.remove(&number);
         }
+        self.seats.remove(&number).is_some()
     }
 
     /// Decides what the end of a child means.
@@ -217,7 +228,12 @@ impl Law {
     /// Returns the children in start order.
     #[must_use]
     pub fn children(&self) -> impl DoubleEndedIterator<Item = ChildId> + ExactSizeIterator {
-        self.seats.values().map(|seat| seat.child)
+        self.seats.keys().map(|&number| self.child_on(number))
+    }
+
+    fn child_on(&self, number: u64) -> ChildId {
+        let moved = self.moved_seats.get(&number).copied();
+        moved.unwrap_or(ChildId(number))
     }
 
     fn advance(&mut self, now: Duration) {
@@ -225,7 +241,12 @@ impl Law {
     }
 
     fn find(&self, child: ChildId) -> Option<(u64, Restart)> {
-        let number = *self.seat_numbers.get(&child)?;
+        let number = match self.moved.get(&child) {
+            Some(&number) => number,
+            // Somebody else may sit there.
+            None if self.moved_seats.contains_key(&child.0) => return None,
+            None => child.0,
+        };
         Some((number, self.seats.get(&number)?.restart))
     }
 
@@ -239,11 +260,11 @@ impl Law {
         if !self.window.admit(self.clock) {
             let others = self
                 .seats
-                .iter()
+                .keys()
                 .rev()
-                .filter(|&(&number, _)| number != failed);
+                .filter(|&&number| number != failed);
             return Verdict::Escalate {
-                stop: others.map(|(_, seat)| seat.child).collect(),
+                stop: others.map(|&number| self.child_on(number)).collect(),
             };
         }
         let group = match self.strategy {
@@ -254,14 +275,17 @@ impl Law {
         let (mut stop, mut forget, mut start) = (Vec::new(), Vec::new(), Vec::new());
         let mut after = Duration::ZERO;
         for (&number, seat) in self.seats.range_mut(group) {
+            let moved = self.moved_seats.get(&number).copied();
+            let child = moved.unwrap_or(ChildId(number));
             if number == failed {
-                after = seat.streak.wait(&self.backoff, self.clock, &mut self.dice);
+                let streak = seat.streak.get_or_insert_default();
+                after = streak.wait(&self.backoff, self.clock, &mut self.dice);
             } else {
-                stop.push(seat.child);
+                stop.push(child);
             }
             match seat.restart {
-                Restart::Permanent | Restart::Transient => start.push(seat.child),
-                Restart::Temporary => forget.push(seat.child),
+                Restart::Permanent | Restart::Transient => start.push(child),
+                Restart::Temporary => forget.push(child),
             }
         }
         stop.reverse();
