@@ -7,6 +7,8 @@ use greenroom::prelude::*;
 use greenroom::{DeadLetterReason, During, FailureKind};
 use greenroom_it::*;
 
+use super::start;
+
 #[tokio::test(start_paused = true)]
 async fn a_panic_and_an_error_restart_the_actor_and_keep_reference_and_queue_in_order() {
     let script = Script::default();

@@ -6,6 +6,8 @@ use greenroom::prelude::*;
 use greenroom::{AskError, TellError, TryTellError};
 use greenroom_it::*;
 
+use super::start;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 async fn one(capacity: usize) -> (System, ActorRef<Scripted>, Script) {

@@ -1,16 +1,57 @@
 //! The behaviour of the runtime, room by room; each test is a sentence.
+//!
+//! What an author can rely on holds whoever runs the actors, so most suites are run on several drivers.
 
 #![allow(
     clippy::unwrap_used,
     reason = "a test that cannot go on shall fail where it stands"
 )]
+#![allow(clippy::duplicate_mod, reason = "a suite is run on several drivers")]
 
-mod failures;
-mod mailbox;
-mod observing;
-mod races;
-mod registry;
-mod stopping;
-mod supervision;
-mod tasks;
+/// Makes the suites of a module start their systems on one driver.
+macro_rules! drive {
+    ($driver:expr) => {
+        use greenroom::{Builder, StartError, Supervisor, System};
+        use greenroom_it::Driver;
+
+        const DRIVER: Driver = $driver;
+
+        fn builder() -> Builder {
+            DRIVER.builder()
+        }
+
+        async fn start(tree: Supervisor) -> Result<System, StartError> {
+            builder().start(tree).await
+        }
+    };
+}
+
+#[path = "."]
+mod on_tasks {
+    drive!(Driver::Tasks);
+
+    mod failures;
+    mod mailbox;
+    mod observing;
+    mod races;
+    mod registry;
+    mod stopping;
+    mod supervision;
+    mod tasks;
+}
+
+#[path = "."]
+mod simulated {
+    drive!(Driver::Simulated);
+
+    mod failures;
+    mod mailbox;
+    mod observing;
+    mod races;
+    mod registry;
+    mod stopping;
+    mod supervision;
+    mod tasks;
+}
+
 mod tidy;

@@ -6,6 +6,8 @@ use greenroom::prelude::*;
 use greenroom::{Family, Metric, Value};
 use greenroom_it::*;
 
+use super::start;
+
 fn number(families: &[Family], metric: Metric, wanted: &[(&str, &str)]) -> f64 {
     let family = families.iter().find(|f| f.metric == metric).unwrap();
     let sample = family
@@ -31,7 +33,7 @@ async fn every_count_of_a_mailbox_is_in_the_metrics() {
         .restart_limit(9, Duration::from_secs(60))
         .backoff(Backoff::none())
         .child(Scripted::spec("it", script.clone()).mailbox(4));
-    let builder = System::builder().in_current_runtime().measure_every(1);
+    let builder = super::builder().measure_every(1);
     let system = builder.start(tree).await.unwrap();
     let it = system.find::<Scripted>("app/it").unwrap();
     it.tell(Hold).await.unwrap();

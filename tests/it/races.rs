@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use greenroom::prelude::*;
 use greenroom_it::*;
 
+use super::start;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]

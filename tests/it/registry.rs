@@ -6,6 +6,8 @@ use greenroom::prelude::*;
 use greenroom::{ActorState, DeadLetterReason, FindError};
 use greenroom_it::*;
 
+use super::start;
+
 fn two(a: &Script, b: &Script, capacity: usize) -> Supervisor {
     Supervisor::one_for_one("app")
         .backoff(Backoff::none())

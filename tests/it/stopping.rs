@@ -5,6 +5,8 @@ use std::time::Duration;
 use greenroom::prelude::*;
 use greenroom_it::*;
 
+use super::start;
+
 #[tokio::test(start_paused = true)]
 async fn children_stop_in_reverse_order_each_with_its_mailbox_drained() {
     let script = Script::default();

@@ -6,6 +6,8 @@ use greenroom::prelude::*;
 use greenroom::{StartChildError, StopChildError};
 use greenroom_it::*;
 
+use super::start;
+
 fn three(strategy: fn(&'static str) -> Supervisor, script: &Script) -> Supervisor {
     strategy("app")
         .restart_limit(2, Duration::from_secs(3600))

@@ -1,6 +1,10 @@
 //! What tests share: a scripted actor that writes down what happens to it, and a look at what listens.
 
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::expect_used,
+    reason = "a test that cannot go on shall fail where it stands"
+)]
 
 pub mod web;
 
@@ -9,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use greenroom::Builder;
 use greenroom::prelude::*;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -42,6 +47,8 @@ pub struct Script {
     pub log: Log,
     /// What [`Hold`] waits for.
     pub gate: Arc<Semaphore>,
+    /// How often [`Hold`] was reached; see [`hold`].
+    pub held: Arc<Semaphore>,
     /// How many of its next starts fail.
     pub failing_starts: Arc<AtomicU32>,
     /// How long `Actor::stop` takes.
@@ -55,6 +62,7 @@ impl Default for Script {
         Script {
             log: Log::default(),
             gate: Arc::new(Semaphore::new(0)),
+            held: Arc::new(Semaphore::new(0)),
             failing_starts: Arc::default(),
             stop_takes: Duration::ZERO,
             drop_panics: false,
@@ -212,6 +220,7 @@ impl Handler<Fail> for Scripted {
 impl Handler<Hold> for Scripted {
     async fn handle(&mut self, _: Hold, _: &mut Context<Self>) -> Ran {
         self.add("hold");
+        self.script.held.add_permits(1);
         if let Ok(permit) = self.script.gate.acquire().await {
             permit.forget();
         }
@@ -249,17 +258,49 @@ impl Handler<Happened> for Scripted {
     }
 }
 
-/// Starts a tree on the test's own runtime, so that time is virtual.
+/// What runs the actors of a test.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Driver {
+    /// So many workers of the system's own, in real time.
+    Workers(usize),
+    /// Tasks of the test's own runtime, so that time is virtual.
+    Tasks,
+    /// A simulation on the test's own runtime: time is virtual, and the order is that of a seed.
+    Simulated,
+}
+
+impl Driver {
+    /// Returns a builder of systems that are run so; `SEED` says by which dice.
+    ///
+    /// # Panics
+    ///
+    /// When `SEED` is not a number.
+    #[must_use]
+    pub fn builder(self) -> Builder {
+        let seed = seed();
+        let builder = System::builder().seed(seed);
+        match self {
+            Driver::Workers(n) => builder.workers(n),
+            Driver::Tasks => builder.in_current_runtime(),
+            Driver::Simulated => {
+                println!("SEED={seed}");
+                builder.simulated(seed)
+            }
+        }
+    }
+}
+
+/// The seed of a run: `SEED` from the environment, or 1.
 ///
-/// # Errors
+/// # Panics
 ///
-/// As [`System::start`].
-pub async fn start(tree: Supervisor) -> Result<System, greenroom::StartError> {
-    System::builder()
-        .seed(1)
-        .in_current_runtime()
-        .start(tree)
-        .await
+/// When it is not a number.
+#[must_use]
+pub fn seed() -> u64 {
+    std::env::var("SEED").map_or(1, |seed| match seed.parse() {
+        Ok(seed) => seed,
+        Err(error) => panic!("SEED={seed}: {error}"),
+    })
 }
 
 /// A tree of one scripted actor, `app/it`, that may be restarted a hundred times.
@@ -269,6 +310,26 @@ pub fn lone(script: &Script) -> Supervisor {
         .restart_limit(100, Duration::from_secs(60))
         .backoff(Backoff::none())
         .child(Scripted::spec("it", script.clone()))
+}
+
+/// Makes an idle actor stuck in a handler, until the test opens its gate; returns when it is.
+///
+/// # Panics
+///
+/// When it takes no messages.
+pub async fn hold(it: &ActorRef<Scripted>, script: &Script) {
+    it.tell(Hold).await.expect("it takes messages");
+    let held = script.held.acquire().await;
+    held.expect("nobody closes it").forget();
+}
+
+/// Returns when an actor has handled all that was queued before this call.
+///
+/// # Panics
+///
+/// When it does not answer.
+pub async fn caught_up(it: &ActorRef<Scripted>) {
+    it.ask(Echo(0)).await.expect("it answers");
 }
 
 /// Lets everything run that can run without time passing, beyond one virtual millisecond.

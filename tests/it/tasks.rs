@@ -8,6 +8,8 @@ use futures_core::Stream;
 use greenroom::prelude::*;
 use greenroom_it::*;
 
+use super::start;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 async fn one() -> (System, ActorRef<Scripted>, Script) {
