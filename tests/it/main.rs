@@ -31,6 +31,7 @@ mod on_tasks {
     drive!(Driver::Tasks);
 
     mod failures;
+    mod limits;
     mod mailbox;
     mod observing;
     mod races;
@@ -45,6 +46,7 @@ mod simulated {
     drive!(Driver::Simulated);
 
     mod failures;
+    mod limits;
     mod mailbox;
     mod observing;
     mod races;
@@ -54,4 +56,19 @@ mod simulated {
     mod tasks;
 }
 
+#[path = "."]
+mod on_one_worker {
+    drive!(Driver::Workers(1));
+
+    mod mailbox;
+}
+
+#[path = "."]
+mod on_workers {
+    drive!(Driver::Workers(4));
+
+    mod mailbox;
+}
+
 mod tidy;
+mod workers;

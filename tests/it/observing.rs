@@ -242,39 +242,6 @@ async fn a_system_is_ready_only_while_all_of_it_runs() {
     );
 }
 
-#[test]
-fn the_futures_can_be_awaited_on_any_executor() {
-    let script = Script::default();
-    // On workers of its own, driven from a thread without any runtime.
-    let system = park_on(System::start(lone(&script))).unwrap();
-    let it = system.find::<Scripted>("app/it").unwrap();
-    assert_eq!(park_on(it.ask(Echo(3))).unwrap(), 3);
-    park_on(it.tell(Hold)).unwrap();
-    let error = park_on(it.ask(Echo(4)).within(Duration::from_millis(1))).unwrap_err();
-    assert!(matches!(error, greenroom::AskError::Timeout { .. }));
-    script.gate.add_permits(1);
-    park_on(system.stop());
-}
-
-/// The smallest executor there is.
-fn park_on<F: Future>(future: F) -> F::Output {
-    struct Unpark(std::thread::Thread);
-    impl std::task::Wake for Unpark {
-        fn wake(self: std::sync::Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = std::sync::Arc::new(Unpark(std::thread::current())).into();
-    let mut cx = std::task::Context::from_waker(&waker);
-    let mut future = std::pin::pin!(future);
-    loop {
-        match future.as_mut().poll(&mut cx) {
-            std::task::Poll::Ready(output) => return output,
-            std::task::Poll::Pending => std::thread::park(),
-        }
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_group_cannot_hide_behind_a_name_of_the_runtime() {
     let script = Script::default();

@@ -96,37 +96,6 @@ async fn an_actor_that_does_not_stop_in_time_is_cut_off_and_its_queue_kept_as_de
     assert!(ledger.is_balanced(), "{ledger}");
 }
 
-#[tokio::test]
-async fn an_actor_that_blocks_its_thread_is_left_behind_and_can_do_no_more() {
-    let script = Script::default();
-    let tree = Supervisor::one_for_one("app")
-        .child(Scripted::spec("it", script.clone()).stop_within(Duration::ZERO));
-    let system = System::builder().workers(2).start(tree).await.unwrap();
-    let it = system.find::<Scripted>("app/it").unwrap();
-    let (release, released) = std::sync::mpsc::channel::<()>();
-    let (entered, is_in) = tokio::sync::oneshot::channel();
-    it.tell(with(move |_| {
-        let _ = entered.send(());
-        let _ = released.recv();
-    }))
-    .await
-    .unwrap();
-    it.tell(Say("left")).await.unwrap();
-    is_in.await.unwrap();
-    system.stop().await;
-    let ledger = system.ledger();
-    assert_eq!((ledger.failed, ledger.dropped), (1, 1));
-    release.send(()).unwrap();
-    assert!(it.tell(Say("x")).await.is_err());
-    assert_eq!(
-        system.ledger().handled,
-        0,
-        "what it finished after it was cut off does not count"
-    );
-    assert!(system.ledger().is_balanced());
-    assert!(!script.log.take().contains(&"it: left".to_owned()));
-}
-
 #[tokio::test(start_paused = true)]
 async fn dynamic_children_stop_together() {
     let script = Script {
@@ -189,44 +158,6 @@ async fn a_start_that_hangs_does_not_keep_the_system_from_stopping() {
     reached.notified().await;
     system.stop().await;
     assert!(child.await.unwrap().is_err());
-}
-
-#[cfg(unix)]
-#[test]
-fn the_second_signal_ends_the_process_at_once() {
-    use std::io::{BufRead, BufReader};
-    use std::process::{Child, Command, Stdio};
-
-    struct Run(Child);
-    impl Drop for Run {
-        fn drop(&mut self) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
-    }
-    let program = env!("CARGO_BIN_EXE_stubborn");
-    let mut run = Run(Command::new(program)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap());
-    let mut lines = BufReader::new(run.0.stdout.take().unwrap()).lines();
-    let mut next = || lines.next().unwrap().unwrap();
-    let pid = run.0.id().to_string();
-    let terminate = || {
-        assert!(
-            Command::new("kill")
-                .args(["-TERM", &pid])
-                .status()
-                .unwrap()
-                .success()
-        )
-    };
-    assert_eq!(next(), "ready");
-    terminate();
-    assert_eq!(next(), "asked to stop");
-    assert!(run.0.try_wait().unwrap().is_none(), "it takes its time");
-    terminate();
-    assert_eq!(run.0.wait().unwrap().code(), Some(143));
 }
 
 /// A message that panics when it is dropped.

@@ -275,7 +275,6 @@ impl Driver {
     /// # Panics
     ///
     /// When `SEED` is not a number.
-    #[must_use]
     pub fn builder(self) -> Builder {
         let seed = seed();
         let builder = System::builder().seed(seed);
