@@ -346,9 +346,15 @@ impl<A: Actor> Post<A> {
             expires: None,
         };
         let to: &dyn Receive<M> = &*self.cell;
-        let mut entry = Entry::new(to, parcel, Way::Tell);
+        let mut entry = Entry::new(to, parcel, Way::Post);
         match poll_fn(|cx| entry.poll_enter(cx)).await {
-            Ok(()) | Err(Refused::Lost(_) | Refused::Full(_)) => true,
+            Ok(()) => true,
+            Err(Refused::Lost(parcel) | Refused::Full(parcel)) => {
+                // The next tick may find room.
+                self.tie.task.queued.store(false, Ordering::Relaxed);
+                to.overflowed(parcel.message);
+                true
+            }
             Err(Refused::Stopped(_) | Refused::TimedOut(..)) => false,
         }
     }

@@ -57,6 +57,8 @@ pub(crate) struct Entry<'a, M: Message> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
     Tell,
+    /// What an actor's own timers, streams and background work send.
+    Post,
     Ask,
     Publish,
 }
@@ -137,6 +139,7 @@ impl<'a, M: Message> Entry<'a, M> {
                 Some(parcel) => {
                     let when_full = match self.way {
                         Way::Tell => WhenFull::Wait(cx.waker()),
+                        Way::Post => WhenFull::WaitOrLose(cx.waker()),
                         Way::Ask => WhenFull::WaitOrRefuse(cx.waker()),
                         Way::Publish => WhenFull::WaitOrDrop(cx.waker()),
                     };
@@ -171,7 +174,7 @@ impl<'a, M: Message> Entry<'a, M> {
                 };
                 self.step = Step::Done;
                 let why = match self.way {
-                    Way::Tell | Way::Ask => GivenUp::TimedOut,
+                    Way::Tell | Way::Post | Way::Ask => GivenUp::TimedOut,
                     Way::Publish => GivenUp::Lost,
                 };
                 Poll::Ready(match self.to.give_up(ticket, why) {

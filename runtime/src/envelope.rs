@@ -171,7 +171,7 @@ pub(crate) struct LetterTable<A: Actor> {
     /// The future is dropped before the life, and while it exists nobody else touches the life's stage.
     pub(crate) begin:
         unsafe fn(&mut Option<Letter<A>>, NonNull<Life<A>>) -> Pooled<Outcome<A::Error>>,
-    /// Tells whoever asked that the message will not be handled.
+    /// Tells whoever asked that the message will not be handled, and its timer that it is not queued any more.
     pub(crate) abandon: fn(&mut Letter<A>),
 }
 
@@ -240,6 +240,9 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Parcel<M>> for Letters<A> {
         abandon: |letter| {
             if let Some(parcel) = letter.get_mut::<Parcel<M>>() {
                 abandon(&mut parcel.reply);
+                if let Some(tie) = &parcel.tie {
+                    tie.task.queued.store(false, Ordering::Relaxed);
+                }
             }
         },
     };

@@ -99,7 +99,7 @@ pub enum AskError<M> {
         /// The text of its error.
         reason: String,
     },
-    /// The actor stopped for good before it came to the message.
+    /// The actor did not come to the message: it stopped for good, or dropped it for a newer one ([`Overflow::DropOldest`](crate::Overflow::DropOldest)).
     Abandoned {
         /// The actor's path.
         path: Path,
@@ -278,7 +278,10 @@ impl<M> fmt::Display for AskError<M> {
                 write!(f, "{path} failed on the message: {reason}")
             }
             AskError::Abandoned { path } => {
-                write!(f, "{path} stopped before it came to the message")
+                write!(
+                    f,
+                    "{path} did not come to the message: it stopped, or dropped it for a newer one"
+                )
             }
         }
     }

@@ -304,6 +304,8 @@ pub(crate) enum WhenFull<'a> {
     Drop,
     /// Stand in line, and be woken; or what the mailbox does instead.
     Wait(&'a Waker),
+    /// The same for what a timer or a stream sends: no one is there to have it back.
+    WaitOrLose(&'a Waker),
     /// The same for a question: it is never lost, but handed back.
     WaitOrRefuse(&'a Waker),
     /// The same for a publisher, to whom a closed mailbox is a loss.
@@ -462,7 +464,10 @@ impl<E, L: Copy> Mailbox<E, L> {
     pub(crate) fn offer(&self, message: E, when_full: WhenFull<'_>) -> Admission<E, L> {
         // Cloning a waker is its executor's code: not under the lock.
         let waker = match when_full {
-            WhenFull::Wait(waker) | WhenFull::WaitOrRefuse(waker) | WhenFull::WaitOrDrop(waker)
+            WhenFull::Wait(waker)
+            | WhenFull::WaitOrLose(waker)
+            | WhenFull::WaitOrRefuse(waker)
+            | WhenFull::WaitOrDrop(waker)
                 if self.overflow == Overflow::Wait =>
             {
                 Some(waker.clone())
@@ -483,6 +488,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                 return Admission::Accepted { ready };
             }
             if self.overflow == Overflow::DropOldest
+                && !matches!(when_full, WhenFull::WaitOrRefuse(_))
                 && let Some(oldest) = inner.queue.pop_front()
             {
                 // Every step of the reader is under this lock, so the counts are ours.
@@ -505,7 +511,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             }
             let is_loss = match when_full {
                 WhenFull::Refuse | WhenFull::WaitOrRefuse(_) => false,
-                WhenFull::Drop | WhenFull::WaitOrDrop(_) => true,
+                WhenFull::Drop | WhenFull::WaitOrDrop(_) | WhenFull::WaitOrLose(_) => true,
                 WhenFull::Wait(_) => self.overflow == Overflow::DropNewest,
             };
             inner.turn_away(is_loss, Dropped::Full, Rejected::Full);

@@ -89,7 +89,8 @@ impl<A: Actor> Spec<A> {
     /// A published event never waits: where senders would have to, and where the
     /// newest is to be dropped, it is the event that is lost. Whatever is lost is
     /// counted and kept as a dead letter. A question ([`ask`](crate::ActorRef::ask))
-    /// that finds no room is always given back.
+    /// that finds no room is always given back. What the actor's own timers, streams
+    /// and background futures send is lost where it would be given back.
     #[must_use]
     pub fn overflow(mut self, overflow: Overflow) -> Self {
         self.overflow = overflow;
