@@ -136,3 +136,16 @@ async fn a_weak_reference_does_not_keep_the_role() {
     settle().await;
     assert!(weak.upgrade().is_none());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_message_expires_when_its_time_is_up_and_not_before() {
+    let (system, it, script) = one(8).await;
+    hold(&it, &script).await;
+    it.tell(Say("one")).expires(SECOND).await.unwrap();
+    it.tell(Say("three")).expires(3 * SECOND).await.unwrap();
+    tokio::time::sleep(2 * SECOND).await;
+    script.gate.add_permits(1);
+    caught_up(&it).await;
+    assert_eq!(script.log.take(), ["it: start 1", "it: hold", "it: three"]);
+    assert_eq!(system.ledger().dropped, 1);
+}

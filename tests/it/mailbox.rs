@@ -19,7 +19,7 @@ async fn one(capacity: usize) -> (System, ActorRef<Scripted>, Script) {
     (system, it, script)
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn messages_of_one_sender_are_handled_in_order() {
     let (_system, it, script) = one(2).await;
     for text in ["a", "b", "c", "d", "e"] {
@@ -32,7 +32,7 @@ async fn messages_of_one_sender_are_handled_in_order() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_full_mailbox_gives_the_message_back() {
     let (system, it, script) = one(2).await;
     hold(&it, &script).await;
@@ -52,7 +52,7 @@ async fn a_full_mailbox_gives_the_message_back() {
     assert_eq!((ledger.sent, ledger.handled, ledger.rejected), (5, 4, 1));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn tell_waits_for_room_and_nobody_overtakes_who_waits() {
     let (system, it, script) = one(1).await;
     hold(&it, &script).await;
@@ -97,7 +97,7 @@ async fn futures_poll<F: Future>(mut future: std::pin::Pin<&mut F>) -> Option<F:
     .await
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_tell_that_is_dropped_while_it_waits_takes_its_message_back() {
     let (system, it, script) = one(1).await;
     hold(&it, &script).await;
@@ -115,7 +115,7 @@ async fn a_tell_that_is_dropped_while_it_waits_takes_its_message_back() {
     assert!(ledger.is_balanced(), "{ledger}");
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn nothing_is_sent_by_a_tell_that_is_not_awaited() {
     let (system, it, _script) = one(1).await;
     drop(it.tell(Say("never")));
@@ -123,7 +123,7 @@ async fn nothing_is_sent_by_a_tell_that_is_not_awaited() {
     assert_eq!(system.ledger().sent, 0);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_ask_brings_the_reply() {
     let (_system, it, _script) = one(1).await;
     assert_eq!(it.ask(Echo(7)).await.unwrap(), 7);
@@ -137,7 +137,7 @@ async fn an_ask_brings_the_reply() {
     );
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn an_ask_that_finds_no_room_gives_the_message_back() {
     let (_system, it, script) = one(1).await;
     hold(&it, &script).await;

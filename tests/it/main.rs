@@ -34,6 +34,7 @@ mod on_tasks {
     mod limits;
     mod mailbox;
     mod observing;
+    mod overflow;
     mod races;
     mod registry;
     mod stopping;
@@ -49,6 +50,7 @@ mod simulated {
     mod limits;
     mod mailbox;
     mod observing;
+    mod overflow;
     mod races;
     mod registry;
     mod stopping;
@@ -61,6 +63,7 @@ mod on_one_worker {
     drive!(Driver::Workers(1));
 
     mod mailbox;
+    mod overflow;
 }
 
 #[path = "."]
@@ -68,6 +71,7 @@ mod on_workers {
     drive!(Driver::Workers(4));
 
     mod mailbox;
+    mod overflow;
 }
 
 mod tidy;

@@ -3,28 +3,10 @@
 use std::time::Duration;
 
 use greenroom::prelude::*;
-use greenroom::{Family, Metric, Value};
+use greenroom::{Family, Metric};
 use greenroom_it::*;
 
 use super::start;
-
-fn number(families: &[Family], metric: Metric, wanted: &[(&str, &str)]) -> f64 {
-    let family = families.iter().find(|f| f.metric == metric).unwrap();
-    let sample = family
-        .samples
-        .iter()
-        .find(|s| {
-            wanted
-                .iter()
-                .all(|(k, v)| s.labels.iter().any(|(name, value)| name == k && value == v))
-        })
-        .unwrap_or_else(|| panic!("no series of {metric:?} with {wanted:?}"));
-    match &sample.value {
-        Value::Number(n) => *n,
-        Value::Histogram(h) => h.count as f64,
-        _ => unreachable!(),
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn every_count_of_a_mailbox_is_in_the_metrics() {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use greenroom::Builder;
 use greenroom::prelude::*;
+use greenroom::{Builder, Family, Metric, Sample, Value};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -329,6 +329,47 @@ pub async fn hold(it: &ActorRef<Scripted>, script: &Script) {
 /// When it does not answer.
 pub async fn caught_up(it: &ActorRef<Scripted>) {
     it.ask(Echo(0)).await.expect("it answers");
+}
+
+/// Waits for something that others bring about, in whatever time.
+///
+/// # Panics
+///
+/// When it has not come about after ten seconds.
+pub async fn until(mut is_so: impl FnMut() -> bool) {
+    let begun = std::time::Instant::now();
+    while !is_so() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(10),
+            "it does not come"
+        );
+        // Lets virtual time pass, and threads have their turn.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        std::thread::yield_now();
+    }
+}
+
+/// Returns what the series of a metric with these labels says; of a histogram, how much was recorded.
+///
+/// # Panics
+///
+/// When there is no such series.
+#[must_use]
+pub fn number(families: &[Family], metric: Metric, wanted: &[(&str, &str)]) -> f64 {
+    let samples = families.iter().filter(|f| f.metric == metric);
+    let has = |sample: &&Sample, (k, v): &(&str, &str)| {
+        let mut labels = sample.labels.iter();
+        labels.any(|(name, value)| name == k && value == v)
+    };
+    let sample = samples
+        .flat_map(|family| &family.samples)
+        .find(|sample| wanted.iter().all(|label| has(sample, label)))
+        .unwrap_or_else(|| panic!("no series of {metric:?} with {wanted:?}"));
+    match &sample.value {
+        Value::Number(n) => *n,
+        Value::Histogram(h) => h.count as f64,
+        other => panic!("{other:?} is no number"),
+    }
 }
 
 /// Lets everything run that can run without time passing, beyond one virtual millisecond.
