@@ -122,6 +122,8 @@ pub(crate) fn current_actor() -> Option<Path> {
 
 /// How many runs may be inside one another on one stack.
 const INSIDE_DEPTH: usize = 8;
+/// How many runs there may be inside of one, over all: who asks without end lets the others of its worker run.
+const INSIDE_RUNS: u32 = 128;
 
 /// Whether an idle actor of this system may be run on the stack of the calling code.
 pub(crate) fn may_run_inside(system: &Shared) -> bool {
@@ -130,6 +132,9 @@ pub(crate) fn may_run_inside(system: &Shared) -> bool {
     }
     let mut depth = 0;
     let is_deep = RUNNING.with(|frames| {
+        if frames.inside() >= INSIDE_RUNS {
+            return Some(());
+        }
         frames.find(|_| {
             depth += 1;
             (depth >= INSIDE_DEPTH).then_some(())

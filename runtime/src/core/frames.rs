@@ -14,12 +14,15 @@ struct Frame<T: ?Sized + 'static> {
 /// The frames of one thread.
 pub(crate) struct Frames<T: ?Sized + 'static> {
     top: Cell<Option<NonNull<Frame<T>>>>,
+    /// How many have been entered inside of the outermost that is there now.
+    inside: Cell<u32>,
 }
 
 impl<T: ?Sized + 'static> Frames<T> {
     pub(crate) const fn new() -> Self {
         Frames {
             top: Cell::new(None),
+            inside: Cell::new(0),
         }
     }
 
@@ -34,6 +37,11 @@ impl<T: ?Sized + 'static> Frames<T> {
             }
         }
         let below = self.top.get();
+        let entered = match below {
+            Some(_) => self.inside.get() + 1,
+            None => 0,
+        };
+        self.inside.set(entered);
         let frame = Frame {
             who: NonNull::from_ref(who),
             below,
@@ -64,6 +72,12 @@ impl<T: ?Sized + 'static> Frames<T> {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.top.get().is_none()
+    }
+
+    /// Returns how many have been entered inside of the outermost that is there now, whether or not they have been left.
+    #[inline]
+    pub(crate) fn inside(&self) -> u32 {
+        self.inside.get()
     }
 
     /// Calls `look` with whoever is at the innermost frame.
@@ -98,7 +112,9 @@ mod tests {
             assert!(panicked.is_err());
             assert_eq!(all(&frames), ["a"]);
             assert_eq!(frames.innermost(str::to_owned).as_deref(), Some("a"));
+            assert_eq!(frames.inside(), 2);
         });
         assert!(frames.is_empty());
+        frames.enter("d", || assert_eq!(frames.inside(), 0));
     }
 }
