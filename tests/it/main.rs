@@ -30,11 +30,13 @@ macro_rules! drive {
 mod on_tasks {
     drive!(Driver::Tasks);
 
+    mod calls;
     mod failures;
     mod limits;
     mod mailbox;
     mod observing;
     mod overflow;
+    mod pending;
     mod races;
     mod registry;
     mod stopping;
@@ -46,11 +48,13 @@ mod on_tasks {
 mod simulated {
     drive!(Driver::Simulated);
 
+    mod calls;
     mod failures;
     mod limits;
     mod mailbox;
     mod observing;
     mod overflow;
+    mod pending;
     mod races;
     mod registry;
     mod stopping;
@@ -62,16 +66,20 @@ mod simulated {
 mod on_one_worker {
     drive!(Driver::Workers(1));
 
+    mod calls;
     mod mailbox;
     mod overflow;
+    mod pending;
 }
 
 #[path = "."]
 mod on_workers {
     drive!(Driver::Workers(4));
 
+    mod calls;
     mod mailbox;
     mod overflow;
+    mod pending;
 }
 
 mod tidy;

@@ -9,6 +9,7 @@
 pub mod web;
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -159,6 +160,9 @@ pub struct Quit;
 /// Runs the closure with the context.
 pub struct Do(Action);
 
+/// Awaits the future.
+pub struct Await(Pin<Box<dyn Future<Output = ()> + Send>>);
+
 type Action = Box<dyn FnOnce(&mut Context<Scripted>) + Send>;
 
 messages! {
@@ -170,6 +174,18 @@ messages! {
     Slow -> ();
     Quit -> ();
     Do -> ();
+    Await -> ();
+}
+
+impl fmt::Debug for Await {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Await")
+    }
+}
+
+/// Awaits `future` in a handler.
+pub fn awaiting(future: impl Future<Output = ()> + Send + 'static) -> Await {
+    Await(Box::pin(future))
 }
 
 impl fmt::Debug for Do {
@@ -247,6 +263,13 @@ impl Handler<Quit> for Scripted {
 impl Handler<Do> for Scripted {
     async fn handle(&mut self, Do(f): Do, cx: &mut Context<Self>) -> Ran {
         f(cx);
+        Ok(())
+    }
+}
+
+impl Handler<Await> for Scripted {
+    async fn handle(&mut self, Await(future): Await, _: &mut Context<Self>) -> Ran {
+        future.await;
         Ok(())
     }
 }
