@@ -126,7 +126,7 @@ impl Stage {
     pub(super) fn enter(&self, life: Life) -> Option<Option<Value>> {
         let mut hand = None;
         // SAFETY: the mailbox, or the beginning of the life, has made the caller its runner.
-        unsafe { self.mailbox.enter(self.desk(life), &mut hand) }?;
+        unsafe { self.mailbox.enter(self.desk(life), true, &mut hand) }?;
         let runs = &self.runs[usize::from(life)];
         assert_eq!(runs.fetch_add(1, SeqCst), 0, "a life is run by two");
         Some(hand)

@@ -93,7 +93,7 @@ impl Bench {
     fn enter(&self) -> Option<(Option<u32>, bool)> {
         let mut hand = None;
         // SAFETY: each test enters only what is ready.
-        let is_stamped = unsafe { self.mailbox.enter(self.desk(), &mut hand) }?;
+        let is_stamped = unsafe { self.mailbox.enter(self.desk(), true, &mut hand) }?;
         Some((hand, is_stamped))
     }
 
@@ -406,7 +406,7 @@ fn a_word_of_the_control_lane_comes_before_every_message() {
         "it looks under the lock first"
     );
     // SAFETY: the test is the runner.
-    let mut next = |draining| unsafe { it.mailbox.next(it.desk(), draining) };
+    let next = |draining| unsafe { it.mailbox.next(it.desk(), draining) };
     assert!(matches!(
         next(false),
         Next::Control(Control::Stop { drain: true })
