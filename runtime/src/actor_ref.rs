@@ -10,12 +10,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::cell::ActorCell;
-use crate::core::slot::{Answer, slot};
-use crate::entry::{Entry, Limit, Offered, Receive, Refused, Way};
+use crate::core::slot::slot;
+use crate::entry::{Back, Entry, Limit, Offered, Receive, Refused, Way};
 use crate::envelope::{NoReply, Parcel};
 use crate::error::{AskError, TellError, TryTellError};
 use crate::mailbox::WhenFull;
+use crate::role::{is_in_actor, wait_after_all};
 use crate::shared::after;
+use crate::waits::{Asking, Awaited};
 use crate::{Actor, Handler, Message, Path};
 
 /// How long an [`ask`](ActorRef::ask) waits for its reply unless it says otherwise.
@@ -114,7 +116,8 @@ impl<A: Actor> ActorRef<A> {
     /// # Errors
     ///
     /// [`AskError`] says whether the message was handled, and gives it back if
-    /// it never reached the mailbox.
+    /// it never reached the mailbox. A handler that asks an actor which waits for
+    /// the handler's own is told so at once, by [`AskError::Cycle`].
     ///
     /// # Cancel safety
     ///
@@ -357,9 +360,9 @@ pub struct Ask<'a, M: Message> {
 enum AskStep<'a, M: Message> {
     New(Option<M>),
     /// On its way into the mailbox.
-    Entering(Box<Entry<'a, M>>, Answer<Result<M::Reply, NoReply>>),
+    Entering(Box<Entry<'a, M>>, Awaited<Result<M::Reply, NoReply>>),
     /// In the mailbox, or in the handler.
-    Asked(Limit, Answer<Result<M::Reply, NoReply>>),
+    Asked(Limit, Awaited<Result<M::Reply, NoReply>>),
     Done,
 }
 
@@ -436,6 +439,23 @@ impl<'a, M: Message> Ask<'a, M> {
         }))
     }
 
+    /// Lets an ask that waits be seen, if it is a handler's and was not before.
+    #[cold]
+    fn known(
+        &self,
+        answer: Awaited<Result<M::Reply, NoReply>>,
+    ) -> Awaited<Result<M::Reply, NoReply>> {
+        match answer {
+            // It was to be answered on this stack, and whoever was asked is being stopped instead.
+            Awaited::Own(answer) if is_in_actor() => {
+                let asking = Asking::new(answer);
+                wait_after_all(self.to.node(), &asking);
+                asking.into_inner()
+            }
+            answer => answer,
+        }
+    }
+
     #[inline]
     fn answered(&self, answer: Option<Result<M::Reply, NoReply>>) -> Result<M::Reply, AskError<M>> {
         let path = || self.to.path().clone();
@@ -463,17 +483,30 @@ impl<M: Message> Future for Ask<'_, M> {
         if let AskStep::New(message) = &mut this.step
             && let Some(message) = message.take()
         {
-            let (replier, mut answer) = slot();
-            match this.to.ask_at_once(message, replier) {
+            let (replier, answer) = slot();
+            let asking = Asking::new(answer);
+            match this.to.ask_at_once(message, replier, &asking) {
                 Ok(()) => {
+                    let mut awaited = asking.into_inner();
                     // It may have been answered on this stack.
-                    if let Some(answer) = answer.try_take() {
+                    if let Awaited::Own(answer) = &mut awaited
+                        && let Some(answer) = answer.try_take()
+                    {
                         this.step = AskStep::Done;
                         return Poll::Ready(this.answered(answer));
                     }
-                    this.step = AskStep::Asked(Limit::Within(this.within), answer);
+                    this.step = AskStep::Asked(Limit::Within(this.within), this.known(awaited));
                 }
-                Err((message, replier)) => {
+                Err(Back::Cycle(message, cycle)) => {
+                    this.step = AskStep::Done;
+                    return Poll::Ready(Err(AskError::Cycle {
+                        message,
+                        path: this.to.path().clone(),
+                        cycle,
+                    }));
+                }
+                Err(Back::NoRoom(message, replier)) => {
+                    let answer = asking.into_inner();
                     let parcel = Parcel {
                         reply: Some(replier),
                         ..Parcel::told(message)

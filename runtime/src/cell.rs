@@ -8,8 +8,8 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context as Task, Poll, RawWaker, RawWakerVTable, Waker};
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::core::ready::{Run, Runnable};
 use crate::core::statics::AtomicStatic;
 use crate::dead_letter::DeadLetterReason;
 use crate::driver::Driver;
-use crate::entry::{Offered, Receive};
+use crate::entry::{Back, Offered, Receive};
 use crate::envelope::{self, Letter, LetterTable, Parcel, ReplyTo};
 use crate::failure::{Cause, During, Failure, ShortType, guarded};
 use crate::life::{self, Life, Ran, Turn};
@@ -31,10 +31,13 @@ use crate::mailbox::{
 };
 use crate::metrics::Group;
 use crate::registry::AnyTopic;
-use crate::role::{Boss, Ended, Launched, RestartReason, Role, StateCell, as_actor, may_run_inside};
+use crate::role::{
+    Asker, Boss, Ended, Launched, RestartReason, Role, StateCell, as_actor, asker, wait_for_reply,
+};
 use crate::shared::Shared;
 use crate::snapshot::{ActorState, Seen};
 use crate::tally::Dropped;
+use crate::waits::{DynAsking, Node};
 use crate::{Actor, Event, Handler, Message, Path};
 
 /// What stays of an actor when it is restarted; what a message touches stands first.
@@ -55,6 +58,8 @@ pub(crate) struct ActorCell<A: Actor> {
     /// Where being ready is a task: the waker of the running life's.
     task: Mutex<Option<Waker>>,
     topics: Mutex<Vec<Arc<dyn AnyTopic>>>,
+    /// From when it first waits, is waited for, or is seen at work.
+    node: OnceLock<Arc<Node>>,
 }
 
 /// A life that somebody runs or will run; see the mailbox for who may touch it.
@@ -110,7 +115,12 @@ impl<A: Actor> ActorCell<A> {
             in_hand: AtomicStatic::empty(),
             task: Mutex::new(None),
             topics: Mutex::new(Vec::new()),
+            node: OnceLock::new(),
         })
+    }
+
+    fn node(&self) -> &Arc<Node> {
+        self.node.get_or_init(|| Node::new(self.path.clone()))
     }
 
     /// What tells this role from all others while it exists.
@@ -265,7 +275,12 @@ impl<A: Actor> ActorCell<A> {
     /// Whether the calling thread may run it while it is inside another run.
     #[inline]
     fn may_run_here(&self) -> bool {
-        self.terms.worker.is_none() && may_run_inside(&self.system)
+        self.may_run_for(asker())
+    }
+
+    #[inline(always)]
+    fn may_run_for(&self, asker: Asker) -> bool {
+        asker != Asker::Deep && self.terms.worker.is_none() && self.system.is_worker_here()
     }
 
     /// Whether being ready is an entry in a queue of the driver, not a task of the life.
@@ -336,9 +351,10 @@ impl<A: Actor> LifePtr<A> {
     }
 }
 
-impl<A: Actor> Run for Body<A> {
+impl<A: Actor> Body<A> {
+    /// Runs the life, for the sake of this question if somebody asks on this stack.
     #[inline]
-    fn run(&self, budget: usize) -> bool {
+    fn run_for(&self, budget: usize, asked: Option<&DynAsking>) -> bool {
         let Some(life) = NonNull::new(self.0.get()) else {
             return false;
         };
@@ -364,12 +380,20 @@ impl<A: Actor> Run for Body<A> {
             task: &mut Task::from_waker(&waker),
             budget,
             woken_by_task: false,
+            is_asked: asked.is_some(),
         };
         // SAFETY: the mailbox let this run begin.
-        let ran = as_actor(cell, || unsafe {
+        let ran = as_actor(cell, asked, || unsafe {
             life::run(cell, life, &mut hand, is_stamped, turn)
         });
         ran == Ran::Again
+    }
+}
+
+impl<A: Actor> Run for Body<A> {
+    #[inline]
+    fn run(&self, budget: usize) -> bool {
+        self.run_for(budget, None)
     }
 
     #[inline]
@@ -419,9 +443,10 @@ impl<A: Actor> Future for LifeTask<A> {
             task: cx,
             budget: TASK_BUDGET,
             woken_by_task: true,
+            is_asked: false,
         };
         // SAFETY: the mailbox let this run begin.
-        let ran = as_actor(&*self.cell, || unsafe {
+        let ran = as_actor(&*self.cell, None, || unsafe {
             life::run(&self.cell, life.0, &mut None, false, turn)
         });
         match ran {
@@ -461,6 +486,9 @@ impl<A: Actor> Role for ActorCell<A> {
         self.retired.store(false, Ordering::Release);
         self.state.set(ActorState::Starting);
         self.group.count_start();
+        if let Some(node) = self.node.get() {
+            node.clear();
+        }
         let incarnation = self.mailbox.next_incarnation();
         let life = Box::new(Life::new(Arc::clone(&self), incarnation, boss));
         let life = NonNull::from(Box::leak(life));
@@ -575,6 +603,14 @@ impl<A: Actor> Role for ActorCell<A> {
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
     }
+
+    fn node(&self) -> Option<&Arc<Node>> {
+        Some(ActorCell::node(self))
+    }
+
+    fn glance(&self) -> (Option<u64>, Option<&Arc<Node>>) {
+        (self.mailbox.at_work(), self.node.get())
+    }
 }
 
 impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
@@ -591,15 +627,38 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
     }
 
     #[inline]
-    fn ask_at_once(&self, message: M, reply: ReplyTo<M>) -> Result<(), (M, ReplyTo<M>)> {
-        if let Some(life) = envelope::offer_asked(&self.mailbox, message, reply)? {
-            let runs_here = self.may_run_here();
+    fn ask_at_once(
+        &self,
+        message: M,
+        reply: ReplyTo<M>,
+        asking: &DynAsking,
+    ) -> Result<(), Back<M>> {
+        let asker = asker();
+        let is_inside = asker != Asker::Outside;
+        let runs_here = self.may_run_for(asker);
+        // An idle actor waits for nobody, so asking it closes no cycle. Where it cannot be run here
+        // it might be met by others before it is known who waits for it.
+        let at_once = if is_inside && !runs_here {
+            Err((message, reply))
+        } else {
+            envelope::offer_asked(&self.mailbox, message, reply, is_inside)
+        };
+        let ready = match at_once {
+            Ok(ready) => ready,
+            Err((message, reply)) if is_inside => self.ask_and_wait(message, reply, asking)?,
+            Err((message, reply)) => return Err(Back::NoRoom(message, reply)),
+        };
+        if let Some(life) = ready {
             // SAFETY: a life that is ready is freed by whoever runs it next, which is this call.
-            if !runs_here || unsafe { life.body() }.run(INSIDE_BUDGET) {
+            if !runs_here || unsafe { life.body() }.run_for(INSIDE_BUDGET, Some(asking)) {
                 self.make_ready(life);
             }
         }
         Ok(())
+    }
+
+    fn node(&self) -> &Arc<Node> {
+        ActorCell::node(self)
     }
 
     fn offer(&self, parcel: Parcel<M>, when_full: WhenFull<'_>) -> Offered<M> {
@@ -649,6 +708,26 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
 const INSIDE_BUDGET: usize = 16;
 
 impl<A: Actor> ActorCell<A> {
+    /// Asks from inside a handler where the answer may take time: nobody may wait for whoever waits for it.
+    ///
+    /// Returns the life that is to be made ready, if it is.
+    #[cold]
+    fn ask_and_wait<M: Message>(
+        &self,
+        message: M,
+        reply: ReplyTo<M>,
+        asking: &DynAsking,
+    ) -> Result<Option<LifePtr<A>>, Back<M>>
+    where
+        A: Handler<M>,
+    {
+        if let Err(cycle) = wait_for_reply(ActorCell::node(self), asking) {
+            return Err(Back::Cycle(message, cycle));
+        }
+        envelope::offer_asked(&self.mailbox, message, reply, false)
+            .map_err(|(message, reply)| Back::NoRoom(message, reply))
+    }
+
     #[cold]
     fn offered<M: Message>(&self, admission: Admission<Letter<A>, LifePtr<A>>) -> Offered<M>
     where

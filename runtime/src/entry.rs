@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context as Task, Poll, Waker};
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use tokio::time::Sleep;
 
 use crate::envelope::{Parcel, ReplyTo};
 use crate::mailbox::{GivenUp, Ticket, WhenFull};
+use crate::role::wait_for_room;
+use crate::waits::{DynAsking, Edge, Node};
 use crate::{Message, Path};
 
 /// What a mailbox offers to a sender who knows the message but not the actor.
@@ -21,7 +24,13 @@ pub(crate) trait Receive<M: Message>: Send + Sync {
     /// Gives the message back where it takes [`offer`](Self::offer) to say what becomes of it.
     fn tell_at_once(&self, message: M) -> Result<(), M>;
     /// The same for a question; an idle actor may answer it on the caller's stack.
-    fn ask_at_once(&self, message: M, reply: ReplyTo<M>) -> Result<(), (M, ReplyTo<M>)>;
+    ///
+    /// # Errors
+    /// Also when whoever is asked waits for the asker.
+    fn ask_at_once(&self, message: M, reply: ReplyTo<M>, asking: &DynAsking)
+    -> Result<(), Back<M>>;
+    /// Its place in the graph of who waits for whom.
+    fn node(&self) -> &Arc<Node>;
     fn offer(&self, parcel: Parcel<M>, when_full: WhenFull<'_>) -> Offered<M>;
     fn poll_ticket(&self, ticket: Ticket, waker: &Waker) -> Offered<M>;
     fn give_up(&self, ticket: Ticket, why: GivenUp) -> Option<Parcel<M>>;
@@ -33,6 +42,14 @@ pub(crate) trait Receive<M: Message>: Send + Sync {
         M: fmt::Debug;
     fn sleep(&self, duration: Duration) -> Pin<Box<Sleep>>;
     fn same_role(&self, role: usize) -> bool;
+}
+
+/// A question that was not asked.
+pub(crate) enum Back<M: Message> {
+    /// It takes [`offer`](Receive::offer) to say what becomes of it.
+    NoRoom(M, ReplyTo<M>),
+    /// These wait for each other, beginning with the asker.
+    Cycle(M, Vec<Path>),
 }
 
 /// [`Admission`](crate::mailbox::Admission) with the message's type known again.
@@ -51,6 +68,8 @@ pub(crate) struct Entry<'a, M: Message> {
     step: Step<M>,
     limit: Option<Limit>,
     way: Way,
+    /// While it waits for room.
+    edge: Option<Edge>,
 }
 
 /// Whose message it is, and what becomes of one that does not get in.
@@ -114,6 +133,7 @@ impl<'a, M: Message> Entry<'a, M> {
             step: Step::New(Some(parcel)),
             limit: None,
             way,
+            edge: None,
         }
     }
 
@@ -168,6 +188,10 @@ impl<'a, M: Message> Entry<'a, M> {
                 Poll::Ready(Err(Refused::Lost(parcel)))
             }
             Offered::Waiting(ticket) => {
+                // A question waits for its reply all the while.
+                if matches!(self.step, Step::New(_)) && self.way != Way::Ask {
+                    self.edge = wait_for_room(self.to.node());
+                }
                 self.step = Step::Waiting(ticket);
                 let Poll::Ready(limit) = self.poll_limit(cx) else {
                     return Poll::Pending;

@@ -104,6 +104,18 @@ pub enum AskError<M> {
         /// The actor's path.
         path: Path,
     },
+    /// The actor waits, itself or through others, for the one that asks; the message was not handled.
+    ///
+    /// Only an ask made inside a handler can bring it: the handler would wait for
+    /// its own end. Nobody waited for it, and nobody else in the cycle is told.
+    Cycle {
+        /// The message, given back.
+        message: M,
+        /// The actor's path.
+        path: Path,
+        /// The asker first, and behind each whom it waits for; the last waits for the first.
+        cycle: Vec<Path>,
+    },
 }
 
 /// Why a tree did not start.
@@ -235,7 +247,8 @@ impl<M> AskError<M> {
         match self {
             AskError::Stopped { message, .. }
             | AskError::NoRoom { message, .. }
-            | AskError::Full { message, .. } => Some(message),
+            | AskError::Full { message, .. }
+            | AskError::Cycle { message, .. } => Some(message),
             _ => None,
         }
     }
@@ -281,6 +294,17 @@ impl<M> fmt::Display for AskError<M> {
                 write!(
                     f,
                     "{path} did not come to the message: it stopped, or dropped it for a newer one"
+                )
+            }
+            AskError::Cycle { path, cycle, .. } => {
+                write!(f, "{path} would never reply: ")?;
+                for path in cycle {
+                    write!(f, "{path} -> ")?;
+                }
+                let first = cycle.first().unwrap_or(path);
+                write!(
+                    f,
+                    "{first} wait for each other; tell instead of ask, or reply first and ask in a message of its own"
                 )
             }
         }

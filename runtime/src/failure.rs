@@ -282,9 +282,8 @@ pub(crate) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, Panic> {
         }
         // A place that was noted for another panic, which its author caught, is not this one's.
         let site = SITE.take().filter(|site| site.text == text);
-        let (location, backtrace) = site.map_or((None, None), |site| {
-            (Some(site.place), site.backtrace)
-        });
+        let (location, backtrace) =
+            site.map_or((None, None), |site| (Some(site.place), site.backtrace));
         Panic {
             text,
             location,

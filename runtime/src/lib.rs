@@ -108,6 +108,7 @@ mod supervisor;
 mod supervisor_ref;
 mod system;
 mod tally;
+mod waits;
 mod watch;
 
 pub use actor::{Actor, Event, Handler, Message};
@@ -129,7 +130,9 @@ pub use spec::{
     ChildSpec, MAILBOX_CAPACITY, MAILBOX_CAPACITY_MAX, START_WITHIN, STOP_WITHIN, Spec, Supervisor,
 };
 pub use supervisor_ref::SupervisorRef;
-pub use system::{Builder, DEAD_LETTERS, System, block_on, blocking};
+pub use system::{Builder, DEAD_LETTERS, STUCK_AFTER, System, block_on, blocking};
+pub use waits::WaitsFor;
+pub use watch::{ActorStuck, DeadlockSuspected};
 
 /// What an actor's author needs, in one line.
 pub mod prelude {

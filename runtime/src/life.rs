@@ -24,7 +24,7 @@ use crate::dead_letter::DeadLetterReason;
 use crate::envelope::{Letter, LetterTable, NoReply, refuse};
 use crate::failure::{Cause, During, FailureKind, Panic, guarded, text_of};
 use crate::mailbox::{Control, Desk, Left, Next};
-use crate::role::{Boss, Ended, RestartReason};
+use crate::role::{Boss, Ended, RestartReason, publish_asks};
 use crate::snapshot::ActorState;
 use crate::tally::Dropped;
 use crate::{Actor, Context};
@@ -130,6 +130,8 @@ pub(crate) struct Turn<'a, 'b> {
     pub(crate) budget: usize,
     /// A waker of somebody else runs the life again when its future is woken.
     pub(crate) woken_by_task: bool,
+    /// Somebody asked on this stack, and waits in a frame below.
+    pub(crate) is_asked: bool,
 }
 
 /// Runs a life until it rests, has used up its budget, or is over.
@@ -221,6 +223,9 @@ unsafe fn steps<A: Actor>(
                             (*place).future = None;
                             (*place).start_timed_out(cell);
                             continue;
+                        }
+                        if turn.is_asked {
+                            publish_asks();
                         }
                         return Stopped::Left(
                             cell.mailbox.pend(&(*place).desk, turn.woken_by_task),

@@ -370,7 +370,6 @@ pub(crate) struct Reading {
     pub(crate) in_flight: u64,
     pub(crate) oldest_age: Duration,
     pub(crate) incarnation: u64,
-    pub(crate) done: u64,
     pub(crate) tally: Tally,
 }
 
@@ -425,16 +424,22 @@ impl<E, L: Copy> Mailbox<E, L> {
     /// It is made of its parts in its place in the queue: moving it there costs more than all the
     /// rest. `make` runs under the lock, and so only puts together what is there.
     ///
+    /// With `only_idle` it is queued only where the actor has nothing else to do.
+    ///
     /// # Errors
     /// Gives the parts back where it takes [`offer`](Self::offer) to say what becomes of the message.
     #[inline(always)]
     pub(crate) fn offer_at_once<T>(
         &self,
         parts: T,
+        only_idle: bool,
         make: impl FnOnce(T) -> E,
     ) -> Result<Option<L>, T> {
         let tick = clock::tick();
         self.inner.with(|inner| {
+            if only_idle && inner.state != State::Idle {
+                return Err(parts);
+            }
             if !inner.open || inner.someone_waits || !self.has_room(inner) {
                 return Err(parts);
             }
@@ -1183,9 +1188,24 @@ impl<E, L: Copy> Mailbox<E, L> {
                     .filter(|_| !is_empty)
                     .map_or(Duration::ZERO, |since| now.saturating_duration_since(since)),
                 incarnation: inner.incarnation,
-                done: tally.handled + tally.failed + inner.discarded(),
                 tally,
             }
+        })
+    }
+
+    /// Returns a number that stays the same for as long as one message is in hand; `None` if none is.
+    ///
+    /// It takes no lock if there is none.
+    pub(crate) fn at_work(&self) -> Option<u64> {
+        let done = self.done.load(Ordering::Acquire);
+        if self.taken.load(Ordering::Acquire) == done {
+            return None;
+        }
+        self.inner.with(|inner| {
+            let done = self.done.load(Ordering::Acquire);
+            let is_there = self.taken.load(Ordering::Acquire) != done;
+            // What overflow takes out of the queue counts as done, too.
+            is_there.then(|| done - inner.discarded())
         })
     }
 

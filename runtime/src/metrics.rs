@@ -31,6 +31,10 @@ pub enum Metric {
     ActorRestarts,
     /// Supervisors that gave up.
     SupervisorEscalations,
+    /// Actors whose handler has run for too long.
+    ActorsStuck,
+    /// Cycles of actors that seemed to wait for each other.
+    DeadlocksSuspected,
     /// Messages queued now.
     MailboxDepth,
     /// The deepest queue of one actor since the last scrape.
@@ -53,6 +57,8 @@ pub enum Metric {
     MailboxWait,
     /// How long handlers took.
     MessageHandle,
+    /// How long handlers have run in all.
+    Busy,
     /// Messages whose handler ended, by result.
     MessagesHandled,
     /// Messages given up, by reason.
@@ -85,6 +91,8 @@ impl Metric {
         Metric::ActorStarts,
         Metric::ActorRestarts,
         Metric::SupervisorEscalations,
+        Metric::ActorsStuck,
+        Metric::DeadlocksSuspected,
         Metric::MailboxDepth,
         Metric::MailboxDepthMax,
         Metric::MailboxCapacity,
@@ -96,6 +104,7 @@ impl Metric {
         Metric::MailboxDropped,
         Metric::MailboxWait,
         Metric::MessageHandle,
+        Metric::Busy,
         Metric::MessagesHandled,
         Metric::DeadLetters,
         Metric::EventsPublished,
@@ -126,6 +135,16 @@ impl Metric {
                 "greenroom_supervisor_escalations_total",
                 Counter,
                 "Supervisors that used up their restart limit and gave up.",
+            ),
+            Metric::ActorsStuck => (
+                "greenroom_actors_stuck",
+                Gauge,
+                "Actors whose handler has run for longer than stuck_after, 5 s by default, at the latest look.",
+            ),
+            Metric::DeadlocksSuspected => (
+                "greenroom_deadlocks_suspected_total",
+                Counter,
+                "Cycles of actors that were seen waiting for each other in two looks half a second apart.",
             ),
             Metric::MailboxDepth => (
                 "greenroom_mailbox_depth",
@@ -181,6 +200,11 @@ impl Metric {
                 "greenroom_message_handle_seconds",
                 Histogram,
                 "Time that handlers took, waits inside the handler included.",
+            ),
+            Metric::Busy => (
+                "greenroom_busy_seconds_total",
+                Counter,
+                "Time that handlers took in all, waits inside the handler included, as measured on a sample of them.",
             ),
             Metric::MessagesHandled => (
                 "greenroom_messages_handled_total",
@@ -383,6 +407,11 @@ impl Group {
         self.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
+    /// How long handlers took in all.
+    pub(crate) fn busy_time(&self) -> Duration {
+        Duration::from_nanos(self.busy_nanos.load(Ordering::Relaxed))
+    }
+
     pub(crate) fn count_start(&self) {
         self.starts.fetch_add(1, Ordering::Relaxed);
     }
@@ -416,6 +445,7 @@ pub(crate) struct Meters {
     kinds: ArcSwap<Vec<(&'static str, Arc<Group>)>>,
     creating: Mutex<()>,
     pub(crate) escalations: AtomicU64,
+    pub(crate) deadlocks: AtomicU64,
 }
 
 impl Meters {
@@ -425,6 +455,7 @@ impl Meters {
             kinds: ArcSwap::default(),
             creating: Mutex::new(()),
             escalations: AtomicU64::new(0),
+            deadlocks: AtomicU64::new(0),
         }
     }
 

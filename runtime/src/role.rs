@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 use crate::book::Lead;
 use crate::core::frames::Frames;
 use crate::core::ready::Runnable;
-use crate::shared::Shared;
 use crate::snapshot::{ActorState, Seen};
+use crate::waits::{DynAsking, Edge, Node};
 use crate::{Failure, Path, StartChildError, StopChildError};
 
 /// A place in the tree that lives are started in, one after the other.
@@ -45,6 +45,20 @@ pub(crate) trait Role: Send + Sync + 'static {
     /// Shows the role as it is now; a scrape lets the deepest level of its mailbox begin anew.
     fn seen(&self, scrape: bool) -> Seen;
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
+    /// Its place in the graph of who waits for whom; `None` for one that has no handlers.
+    fn node(&self) -> Option<&Arc<Node>> {
+        None
+    }
+    /// The number of the message in hand, and its place in the graph if it has one: what can be seen of an actor at
+    /// little cost.
+    fn glance(&self) -> (Option<u64>, Option<&Arc<Node>>) {
+        (None, None)
+    }
+    /// For how long the message in hand was there at the latest look, if that is too long.
+    fn stuck_for(&self) -> Option<Duration> {
+        let (work, node) = self.glance();
+        node?.stuck_for(work?)
+    }
 }
 
 /// A life that has been made and is to begin.
@@ -101,13 +115,82 @@ pub(crate) const CUT_OFF_AFTER: Duration = Duration::from_millis(100);
 thread_local! {
     /// The actors whose code this thread runs, one on top of the other where one asked and the
     /// other answers on the same stack.
-    static RUNNING: Frames<dyn Role> = const { Frames::new() };
+    static RUNNING: Frames<dyn Role, DynAsking> = const { Frames::new() };
 }
 
-/// Calls `run` as code of this actor.
+/// Calls `run` as code of this actor, for the sake of this question if somebody asks on this stack.
 #[inline]
-pub(crate) fn as_actor<R>(role: &dyn Role, run: impl FnOnce() -> R) -> R {
-    RUNNING.with(|frames| frames.enter(role, run))
+pub(crate) fn as_actor<R>(
+    role: &dyn Role,
+    asked: Option<&DynAsking>,
+    run: impl FnOnce() -> R,
+) -> R {
+    RUNNING.with(|frames| frames.enter(role, asked, run))
+}
+
+/// Whether an actor's code calls this.
+#[inline]
+pub(crate) fn is_in_actor() -> bool {
+    RUNNING.with(|frames| !frames.is_empty())
+}
+
+/// Puts edges into the graph for the asks that are being answered on this stack.
+///
+/// To be called before another thread may meet the innermost of them.
+#[cold]
+pub(crate) fn publish_asks() {
+    RUNNING.with(|frames| {
+        frames.pairs(|callee, asking, asker| {
+            // A callee that has answered goes on with other messages for a while.
+            let (true, Some(from), Some(to)) = (asking.is_open(), asker.node(), callee.node())
+            else {
+                return false;
+            };
+            asking.publish(from, to);
+            true
+        });
+    });
+}
+
+/// Puts an edge into the graph for an ask that waits, if an actor's code makes it.
+///
+/// # Errors
+/// When that closes a cycle: whoever is in it, beginning with the asker.
+#[cold]
+pub(crate) fn wait_for_reply(of: &Arc<Node>, asking: &DynAsking) -> Result<(), Vec<Path>> {
+    let Some(asker) = current_node() else {
+        return Ok(());
+    };
+    publish_asks();
+    asking.publish(&asker, of);
+    match of.way_to(&asker) {
+        None => Ok(()),
+        Some(mut way) => {
+            // The asker stands at its end.
+            way.rotate_right(1);
+            Err(way)
+        }
+    }
+}
+
+/// Puts an edge into the graph for a sender that waits for room, if an actor's code does.
+#[cold]
+pub(crate) fn wait_for_room(of: &Arc<Node>) -> Option<Edge> {
+    Some(current_node()?.wait_for_room(of))
+}
+
+/// The same for an ask that was not answered where it might have been.
+#[cold]
+pub(crate) fn wait_after_all(of: &Arc<Node>, asking: &DynAsking) {
+    if let Some(asker) = current_node() {
+        asking.publish(&asker, of);
+    }
+}
+
+fn current_node() -> Option<Arc<Node>> {
+    RUNNING
+        .with(|frames| frames.innermost(|role| role.node().cloned()))
+        .flatten()
 }
 
 /// Calls `look` with the actor whose code calls this, if it is one's.
@@ -125,22 +208,37 @@ const INSIDE_DEPTH: usize = 8;
 /// How many runs there may be inside of one, over all: who asks without end lets the others of its worker run.
 const INSIDE_RUNS: u32 = 128;
 
-/// Whether an idle actor of this system may be run on the stack of the calling code.
-pub(crate) fn may_run_inside(system: &Shared) -> bool {
-    if !system.is_worker_here() {
-        return false;
-    }
-    let mut depth = 0;
-    let is_deep = RUNNING.with(|frames| {
-        if frames.inside() >= INSIDE_RUNS {
-            return Some(());
+/// Where an ask is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// By no actor's code.
+    Outside,
+    /// In a handler.
+    Inside,
+    /// In a handler, and so many are inside one another here, or were, that there may be no more.
+    Deep,
+}
+
+/// Where the calling code asks.
+#[inline(always)]
+pub(crate) fn asker() -> Asker {
+    RUNNING.with(|frames| {
+        if frames.is_empty() {
+            return Asker::Outside;
         }
-        frames.find(|_| {
+        if frames.inside() >= INSIDE_RUNS {
+            return Asker::Deep;
+        }
+        let mut depth = 0;
+        let is_deep = frames.find(|_| {
             depth += 1;
             (depth >= INSIDE_DEPTH).then_some(())
-        })
-    });
-    is_deep.is_none()
+        });
+        match is_deep {
+            None => Asker::Inside,
+            Some(()) => Asker::Deep,
+        }
+    })
 }
 
 /// The place of one command before a supervisor; its commands are bounded by how many there are.

@@ -59,6 +59,7 @@ impl Shared {
                 let seen = role.seen(true);
                 if let Some(sum) = sums.get_mut(&seen.group) {
                     sum.add(&seen);
+                    sum.stuck += u64::from(role.stuck_for().is_some());
                 }
             });
             drop(guards);
@@ -70,6 +71,8 @@ impl Shared {
         }
         let escalations = self.meters.escalations.load(Ordering::Relaxed);
         families.add(Metric::SupervisorEscalations, vec![], escalations as f64);
+        let deadlocks = self.meters.deadlocks.load(Ordering::Relaxed);
+        families.add(Metric::DeadlocksSuspected, vec![], deadlocks as f64);
         for reason in DeadLetterReason::ALL {
             let labels = vec![("reason", reason.as_str().to_owned())];
             families.add(
@@ -111,6 +114,7 @@ impl Shared {
 struct Sum {
     tally: Tally,
     states: [u64; ActorState::ALL.len()],
+    stuck: u64,
     depth: usize,
     waiting: usize,
     oldest_age: Duration,
@@ -172,6 +176,9 @@ impl Families {
         if group.name == SUPERVISORS {
             return;
         }
+        self.add(Metric::ActorsStuck, vec![label()], sum.stuck as f64);
+        let busy = group.busy_time().as_secs_f64();
+        self.add(Metric::Busy, vec![label()], busy);
         let (depth_max, capacity) = sum.fullest.unwrap_or_default();
         self.add(Metric::MailboxDepth, vec![label()], sum.depth as f64);
         self.add(Metric::MailboxDepthMax, vec![label()], depth_max as f64);

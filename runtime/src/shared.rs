@@ -23,6 +23,8 @@ pub(crate) struct Shared {
     pub(crate) meters: Meters,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) seed: u64,
+    /// From when on a handler counts as stuck.
+    pub(crate) stuck_after: Duration,
     /// One in so many messages is timed.
     pub(crate) measure_every: u32,
     /// Where supervisors run, and the timers of whoever is on no worker.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::Path;
 use crate::failure::ShortType;
 use crate::mailbox::Reading;
+use crate::role::Role;
+use crate::waits::Node;
 
 /// One actor or supervisor at one moment; see [`System::snapshot`](crate::System::snapshot).
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub struct ActorInfo {
     pub restarts: u64,
     /// Its mailbox; `None` for a supervisor.
     pub mailbox: Option<MailboxInfo>,
+    /// Whom its handler waits for: those it has asked, and those in whose mailbox it wants room. Sorted.
+    pub waiting_for: Vec<Path>,
 }
 
 /// One mailbox at one moment.
@@ -38,6 +42,9 @@ pub struct MailboxInfo {
     pub oldest_age: Duration,
     /// The type of the message in the handler, without its modules.
     pub handling: Option<String>,
+    /// For how long the handler has run, if that is [too long](crate::Builder::stuck_after); as it was at the latest
+    /// look, of which there are two a second.
+    pub stuck_for: Option<Duration>,
     /// Messages handled over all lives.
     pub handled: u64,
     /// Messages that failed over all lives.
@@ -101,14 +108,25 @@ pub(crate) struct Seen {
     pub(crate) is_dynamic: bool,
 }
 
-impl From<Seen> for ActorInfo {
-    fn from(seen: Seen) -> Self {
+impl ActorInfo {
+    pub(crate) fn of(role: &dyn Role) -> Self {
+        let seen = role.seen(false);
+        let (_, node) = role.glance();
+        let mut waiting_for: Vec<Path> = node
+            .map(|node| node.waits())
+            .into_iter()
+            .flatten()
+            .map(|wait| Node::path(&wait.to).clone())
+            .collect();
+        waiting_for.sort();
+        waiting_for.dedup();
         let mailbox = seen.mailbox.map(|m| MailboxInfo {
             depth: m.depth,
             capacity: seen.capacity,
             waiting_senders: m.waiting,
             oldest_age: m.oldest_age,
             handling: seen.handling.map(|name| ShortType(name).to_string()),
+            stuck_for: role.stuck_for(),
             handled: m.tally.handled,
             failed: m.tally.failed,
             rejected: m.tally.rejected.iter().sum(),
@@ -121,6 +139,7 @@ impl From<Seen> for ActorInfo {
             incarnation: seen.incarnation,
             restarts: seen.restarts,
             mailbox,
+            waiting_for,
         }
     }
 }

@@ -19,7 +19,9 @@ use crate::book::{Book, Lead, is_first_start, report_restart};
 use crate::error::{StartChildError, StopChildError};
 use crate::failure::{Cause, During, catch, say};
 use crate::metrics::{Group, SUPERVISORS};
-use crate::role::{Boss, CUT_OFF_AFTER, Ended, Launched, Note, Permit, RestartReason, Role, StateCell};
+use crate::role::{
+    Boss, CUT_OFF_AFTER, Ended, Launched, Note, Permit, RestartReason, Role, StateCell,
+};
 use crate::shared::{Shared, after as in_future};
 use crate::snapshot::{ActorState, Seen};
 use crate::{Failure, Path};
@@ -351,10 +353,7 @@ impl Life {
                         self.failed.push((id, ended));
                         continue;
                     }
-                    let ask = || {
-                        self.lead
-                            .with(|book| book.exited(id, incarnation, &ended))
-                    };
+                    let ask = || self.lead.with(|book| book.exited(id, incarnation, &ended));
                     if let Some(verdict) = verdict.or_else(ask)
                         && let Some(ending) = self.apply(verdict, id, ended.reason).await
                     {
@@ -617,9 +616,7 @@ impl Life {
     async fn await_start(&mut self, id: ChildId, incarnation: u64) -> Result<(), NotStarted> {
         let this = (id, incarnation);
         // Of one that was launched on the spot the news may be there already.
-        let is_news = |note: &Note| {
-            matches!(note, Note::Ended { id, incarnation, .. } if (*id, *incarnation) == this)
-        };
+        let is_news = |note: &Note| matches!(note, Note::Ended { id, incarnation, .. } if (*id, *incarnation) == this);
         let mut there = self
             .backlog
             .iter()

@@ -35,6 +35,12 @@ pub const DEAD_LETTERS: usize = 1024;
 /// One in how many messages is timed, unless the builder says otherwise.
 const MEASURE_EVERY: u32 = 64;
 
+/// From when on a handler counts as stuck unless the builder says otherwise.
+///
+/// Five seconds, the [limit of an ask](crate::ASK_TIMEOUT): whoever asked has
+/// given up by then.
+pub const STUCK_AFTER: Duration = Duration::from_secs(5);
+
 /// A running tree of actors.
 ///
 /// It is a handle: cheap to clone, and dropping it does not stop the tree.
@@ -55,6 +61,7 @@ pub struct Builder {
     seed: Option<u64>,
     dead_letters: usize,
     measure_every: Option<u32>,
+    stuck_after: Duration,
     workers: Option<usize>,
     runs: Runs,
 }
@@ -90,6 +97,21 @@ impl Builder {
     /// ticks the tenths, and a [simulated](Self::simulated) system does it by itself.
     pub fn measure_every(mut self, n: u32) -> Self {
         self.measure_every = Some(n.max(1));
+        self
+    }
+
+    /// Sets from when on a handler counts as stuck; [five seconds](STUCK_AFTER) by default.
+    ///
+    /// It is then reported once, whether it waits or blocks its thread: by the
+    /// event [`ActorStuck`](crate::ActorStuck) and in the log; and counted for as
+    /// long as it goes on, in the metrics and in
+    /// [`MailboxInfo::stuck_for`](crate::MailboxInfo::stuck_for). Nothing is done
+    /// about it. Handlers are looked at from outside every half second, so it is
+    /// reported up to so much later. That is real time, also where the runtime's
+    /// clock is paused; a [simulated](Self::simulated) system is looked at in its
+    /// own time.
+    pub fn stuck_after(mut self, limit: Duration) -> Self {
+        self.stuck_after = limit;
         self
     }
 
@@ -175,6 +197,7 @@ impl Builder {
             registry: Registry::default(),
             meters: Meters::new(),
             dead_letters: DeadLetters::new(self.dead_letters),
+            stuck_after: self.stuck_after,
             seed: self.seed.unwrap_or_else(|| RandomState::new().hash_one(())),
             handle,
             office: Mutex::new(office),
@@ -209,6 +232,7 @@ impl System {
             seed: None,
             dead_letters: DEAD_LETTERS,
             measure_every: None,
+            stuck_after: STUCK_AFTER,
             workers: None,
             runs: Runs::OnWorkers,
         }
@@ -366,7 +390,7 @@ impl System {
         let mut infos: Vec<ActorInfo> = Vec::new();
         self.shared
             .registry
-            .for_each(|role| infos.push(role.seen(false).into()));
+            .for_each(|role| infos.push(ActorInfo::of(role)));
         infos.sort_by(|a, b| a.path.cmp(&b.path));
         infos
     }

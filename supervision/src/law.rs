@@ -258,11 +258,7 @@ impl Law {
     /// Restarts the group of the child on the seat `failed`, or escalates.
     fn restart(&mut self, failed: u64) -> Verdict {
         if !self.window.admit(self.clock) {
-            let others = self
-                .seats
-                .keys()
-                .rev()
-                .filter(|&&number| number != failed);
+            let others = self.seats.keys().rev().filter(|&&number| number != failed);
             return Verdict::Escalate {
                 stop: others.map(|&number| self.child_on(number)).collect(),
             };

@@ -83,4 +83,5 @@ mod on_workers {
 }
 
 mod tidy;
+mod waiting;
 mod workers;

@@ -142,7 +142,8 @@ fn counters_are_whole_numbers() -> Outcome {
         assert!(body.contains("\ngreenroom_mailbox_enqueued_total{group=\"Worker\"} 3\n"));
         let counters = body.lines().filter(|line| {
             let name = line.split(['{', ' ']).next().unwrap_or_default();
-            line.starts_with("greenroom_") && (name.ends_with("_total") || name.ends_with("_count"))
+            let counts = name.ends_with("_total") && !name.ends_with("_seconds_total");
+            line.starts_with("greenroom_") && (counts || name.ends_with("_count"))
         });
         for line in counters {
             let number = line.rsplit(' ').next().unwrap_or_default();
@@ -312,6 +313,49 @@ fn while_every_worker_is_blocked_it_answers_and_depth_and_age_are_right() -> Out
             value(&body, r#"greenroom_mailbox_depth{group="Worker"}"#)?,
             0.0
         );
+        system.stop().await;
+        Ok(())
+    })
+}
+
+#[test]
+fn with_all_workers_blocked_it_is_alive_and_shows_who_is_stuck() -> Outcome {
+    greenroom::block_on(async {
+        let tree = app()
+            .child(Worker::spec("one", ()))
+            .child(Worker::spec("other", ()));
+        let builder = System::builder().workers(2);
+        let builder = builder.stuck_after(Duration::from_millis(600));
+        let system = builder.start(tree).await?;
+        let address = address(&system).await?;
+        let mut ends = Vec::new();
+        for name in ["one", "other"] {
+            let (release, blocked) = mpsc::channel();
+            let worker = system.find::<Worker>(&format!("app/{name}"))?;
+            worker.tell(Block(blocked)).await?;
+            ends.push(release);
+        }
+        let stuck = |n: f64| {
+            eventually(SOON, || {
+                assert_eq!(get(address, "/livez")?.status, 200, "it is alive");
+                assert_eq!(get(address, "/readyz")?.status, 200, "all have started");
+                let body = get(address, "/metrics")?.body;
+                match value(&body, r#"greenroom_actors_stuck{group="Worker"}"#)? {
+                    found if found == n => Ok(body),
+                    found => Err(format!("{found} are stuck").into()),
+                }
+            })
+        };
+        system.find::<Worker>("app/one")?.tell(Work).await?;
+        let body = stuck(2.0)?;
+        assert_eq!(
+            value(&body, r#"greenroom_mailbox_depth{group="Worker"}"#)?,
+            1.0
+        );
+        let age = r#"greenroom_mailbox_oldest_age_seconds{group="Worker"}"#;
+        assert!(value(&body, age)? >= 0.6);
+        drop(ends);
+        stuck(0.0)?;
         system.stop().await;
         Ok(())
     })

@@ -6,19 +6,20 @@
 use std::cell::Cell;
 use std::ptr::NonNull;
 
-struct Frame<T: ?Sized + 'static> {
+struct Frame<T: ?Sized + 'static, W: ?Sized + 'static> {
     who: NonNull<T>,
-    below: Option<NonNull<Frame<T>>>,
+    why: Option<NonNull<W>>,
+    below: Option<NonNull<Frame<T, W>>>,
 }
 
-/// The frames of one thread.
-pub(crate) struct Frames<T: ?Sized + 'static> {
-    top: Cell<Option<NonNull<Frame<T>>>>,
+/// The frames of one thread: who it is that runs in each, and why the code below made it run.
+pub(crate) struct Frames<T: ?Sized + 'static, W: ?Sized + 'static> {
+    top: Cell<Option<NonNull<Frame<T, W>>>>,
     /// How many have been entered inside of the outermost that is there now.
     inside: Cell<u32>,
 }
 
-impl<T: ?Sized + 'static> Frames<T> {
+impl<T: ?Sized + 'static, W: ?Sized + 'static> Frames<T, W> {
     pub(crate) const fn new() -> Self {
         Frames {
             top: Cell::new(None),
@@ -28,9 +29,10 @@ impl<T: ?Sized + 'static> Frames<T> {
 
     /// Calls `inside` as code of `who`.
     #[inline]
-    pub(crate) fn enter<R>(&self, who: &T, inside: impl FnOnce() -> R) -> R {
-        struct Leave<'a, T: ?Sized + 'static>(&'a Frames<T>, Option<NonNull<Frame<T>>>);
-        impl<T: ?Sized + 'static> Drop for Leave<'_, T> {
+    pub(crate) fn enter<R>(&self, who: &T, why: Option<&W>, inside: impl FnOnce() -> R) -> R {
+        type Below<T, W> = Option<NonNull<Frame<T, W>>>;
+        struct Leave<'a, T: ?Sized + 'static, W: ?Sized + 'static>(&'a Frames<T, W>, Below<T, W>);
+        impl<T: ?Sized + 'static, W: ?Sized + 'static> Drop for Leave<'_, T, W> {
             #[inline]
             fn drop(&mut self) {
                 self.0.top.set(self.1);
@@ -44,6 +46,7 @@ impl<T: ?Sized + 'static> Frames<T> {
         self.inside.set(entered);
         let frame = Frame {
             who: NonNull::from_ref(who),
+            why: why.map(NonNull::from_ref),
             below,
         };
         // Back to what was below, also when `inside` panics.
@@ -66,6 +69,30 @@ impl<T: ?Sized + 'static> Frames<T> {
             at = below;
         }
         None
+    }
+
+    /// Calls `look` with each frame that stands on another, why it does, and that other one, the innermost first,
+    /// as long as it returns true.
+    pub(crate) fn pairs(&self, mut look: impl FnMut(&T, &W, &T) -> bool) {
+        let mut at = self.top.get();
+        while let Some(frame) = at {
+            // SAFETY: as in `find`; `why` is borrowed like `who`.
+            let frame = unsafe { frame.as_ref() };
+            let (Some(why), Some(below)) = (frame.why, frame.below) else {
+                return;
+            };
+            // SAFETY: as above.
+            if !unsafe {
+                look(
+                    frame.who.as_ref(),
+                    why.as_ref(),
+                    below.as_ref().who.as_ref(),
+                )
+            } {
+                return;
+            }
+            at = Some(below);
+        }
     }
 
     /// Returns whether a run is on this thread's stack.
@@ -95,8 +122,8 @@ mod tests {
 
     #[test]
     fn the_innermost_frame_is_found_first_and_none_is_left_behind() {
-        let frames: Frames<str> = Frames::new();
-        let all = |frames: &Frames<str>| {
+        let frames: Frames<str, str> = Frames::new();
+        let all = |frames: &Frames<str, str>| {
             let mut names = Vec::new();
             let _: Option<()> = frames.find(|who| {
                 names.push(who.to_owned());
@@ -104,10 +131,10 @@ mod tests {
             });
             names
         };
-        frames.enter("a", || {
-            frames.enter("b", || assert_eq!(all(&frames), ["b", "a"]));
+        frames.enter("a", None, || {
+            frames.enter("b", None, || assert_eq!(all(&frames), ["b", "a"]));
             let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                frames.enter("c", || panic!("boom"))
+                frames.enter("c", None, || panic!("boom"))
             }));
             assert!(panicked.is_err());
             assert_eq!(all(&frames), ["a"]);
@@ -115,6 +142,28 @@ mod tests {
             assert_eq!(frames.inside(), 2);
         });
         assert!(frames.is_empty());
-        frames.enter("d", || assert_eq!(frames.inside(), 0));
+        frames.enter("d", None, || assert_eq!(frames.inside(), 0));
+    }
+
+    #[test]
+    fn a_frame_knows_why_it_stands_on_the_one_below() {
+        let frames: Frames<str, str> = Frames::new();
+        let pairs = || {
+            let mut found = Vec::new();
+            frames.pairs(|above, why, below| {
+                found.push(format!("{above} {why} {below}"));
+                true
+            });
+            found
+        };
+        frames.enter("a", Some("from outside"), || {
+            assert!(pairs().is_empty(), "nobody is below");
+            frames.enter("b", Some("answers"), || {
+                frames.enter("c", Some("serves"), || {
+                    assert_eq!(pairs(), ["c serves b", "b answers a"]);
+                });
+                frames.enter("d", None, || assert!(pairs().is_empty()));
+            });
+        });
     }
 }

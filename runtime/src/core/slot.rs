@@ -123,6 +123,12 @@ impl<T> Drop for Replier<T> {
 }
 
 impl<T> Answer<T> {
+    /// One whose end was reported.
+    #[inline]
+    pub(crate) const fn over() -> Self {
+        Answer { slot: None }
+    }
+
     /// `Some` is the answer, `None` says that there never will be one; afterwards always `None`.
     #[inline]
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
@@ -130,6 +136,16 @@ impl<T> Answer<T> {
             Some(end) => Poll::Ready(end),
             None => self.wait(cx.waker()),
         }
+    }
+
+    /// Whether there is nothing to wait for any more.
+    pub(crate) fn is_settled(&self) -> bool {
+        let Some(slot) = self.slot else {
+            return true;
+        };
+        // SAFETY: the end was not reported, so this side still holds the slot.
+        let state = unsafe { Slot::state(slot) }.load(Ordering::Acquire);
+        state != EMPTY && state != WAITING
     }
 
     /// Takes the answer if it is there, without a waker; what is inside is as `poll` has it.
