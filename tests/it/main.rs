@@ -82,6 +82,7 @@ mod on_workers {
     mod pending;
 }
 
+mod simulation;
 mod tidy;
 mod waiting;
 mod workers;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use greenroom::Metric;
 use greenroom::prelude::*;
 use greenroom_it::*;
 
@@ -498,4 +499,189 @@ fn in_a_storm_of_failures_and_cancelled_senders_every_message_is_accounted_for()
 #[test]
 fn in_a_storm_that_ends_with_a_stop_every_message_is_accounted_for() {
     storms(true);
+}
+
+/// Returns the thread on which an actor's handler runs.
+async fn thread_of(it: &ActorRef<Scripted>) -> std::thread::ThreadId {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    it.ask(with(move |_| {
+        let _ = tell.send(std::thread::current().id());
+    }))
+    .await
+    .unwrap();
+    told.await.unwrap()
+}
+
+#[tokio::test]
+async fn an_actor_that_is_bound_to_a_worker_runs_there_whoever_tells_it_and_after_a_restart() {
+    let script = Script::default();
+    let mut tree = Supervisor::one_for_one("app")
+        .restart_limit(100, SECOND)
+        .backoff(Backoff::none());
+    for n in 0..4 {
+        tree = tree.child(Scripted::spec(format!("bound{n}"), script.clone()).on_worker(n));
+    }
+    let tree = tree
+        .child(Scripted::spec("again", script.clone()).on_worker(5))
+        .child(Scripted::spec("free", script.clone()));
+    let system = System::builder().workers(4).start(tree).await.unwrap();
+    let find = |name: &str| system.find::<Scripted>(&format!("app/{name}")).unwrap();
+    let bound: Vec<_> = (0..4).map(|n| find(&format!("bound{n}"))).collect();
+    let mut threads = Vec::new();
+    for it in &bound {
+        threads.push(thread_of(it).await);
+    }
+    let different: std::collections::HashSet<_> = threads.iter().collect();
+    assert_eq!(different.len(), 4);
+    // Beyond the number of workers it begins anew.
+    assert_eq!(thread_of(&find("again")).await, threads[1]);
+    for round in 0..20 {
+        for (it, thread) in bound.iter().zip(&threads) {
+            assert_eq!(thread_of(it).await, *thread, "round {round}");
+            // From another actor, which is on whatever worker.
+            let (callee, expected) = (it.clone(), *thread);
+            find("free")
+                .ask(awaiting(async move {
+                    assert_eq!(thread_of(&callee).await, expected);
+                    tokio::time::sleep(Duration::from_micros(100)).await;
+                    assert_eq!(thread_of(&callee).await, expected);
+                }))
+                .await
+                .unwrap();
+            it.tell(Fail("bust")).await.unwrap();
+        }
+    }
+    // Also after it has waited in its handler.
+    let expected = threads[2];
+    bound[2]
+        .ask(awaiting(async move {
+            for _ in 0..20 {
+                tokio::time::sleep(Duration::from_micros(100)).await;
+                assert_eq!(std::thread::current().id(), expected);
+            }
+        }))
+        .await
+        .unwrap();
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_bound_to_a_thread_can_be_used_in_a_handler() {
+    let script = Script::default();
+    let spec = Scripted::spec("it", script.clone()).on_worker(1);
+    let system = System::builder()
+        .workers(2)
+        .start(Supervisor::one_for_one("app").child(spec))
+        .await
+        .unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    let (tell, told) = tokio::sync::oneshot::channel();
+    it.ask(with(move |_| {
+        // Neither can leave its thread.
+        let shared = std::rc::Rc::new(7);
+        let here = std::thread::current().id();
+        tokio::task::spawn_local(async move {
+            tokio::task::yield_now().await;
+            let _ = tell.send((*shared, std::thread::current().id() == here));
+        });
+    }))
+    .await
+    .unwrap();
+    assert_eq!(told.await.unwrap(), (7, true));
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn timers_and_sockets_are_served_while_the_only_worker_is_busy() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let script = Script::default();
+    let tree = Supervisor::one_for_one("app")
+        .child(Scripted::spec("busy", script.clone()))
+        .child(Scripted::spec("it", script.clone()));
+    let system = System::builder().workers(1).start(tree).await.unwrap();
+    let find = |name| system.find::<Scripted>(name).unwrap();
+    let (busy, it) = (find("app/busy"), find("app/it"));
+    fn again(me: ActorRef<Scripted>, over: Arc<AtomicBool>) -> Do {
+        with(move |_| {
+            if !over.load(Ordering::Relaxed) {
+                let next = again(me.clone(), over);
+                let _ = me.try_tell(next);
+            }
+        })
+    }
+    let over = Arc::new(AtomicBool::new(false));
+    busy.tell(again(busy.clone(), over.clone())).await.unwrap();
+    let served = it
+        .ask(awaiting(async {
+            for _ in 0..10 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let peer = std::thread::spawn(move || {
+                use std::io::{Read, Write};
+                let mut stream = std::net::TcpStream::connect(address).unwrap();
+                for _ in 0..20 {
+                    stream.write_all(b"x").unwrap();
+                    stream.read_exact(&mut [0]).unwrap();
+                }
+            });
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut byte = [0];
+            for _ in 0..20 {
+                stream.read_exact(&mut byte).await.unwrap();
+                stream.write_all(&byte).await.unwrap();
+            }
+            drop(peer);
+        }))
+        .within(10 * SECOND)
+        .await;
+    over.store(true, Ordering::Relaxed);
+    served.unwrap();
+    assert!(system.ledger().handled > 100, "it was busy meanwhile");
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn counts_are_exact_although_one_message_in_many_is_timed() {
+    let script = Script::default();
+    for (every, n) in [(64, 6400), (1, 640)] {
+        let builder = System::builder().workers(2).measure_every(every);
+        let system = builder.start(lone(&script)).await.unwrap();
+        let it = system.find::<Scripted>("app/it").unwrap();
+        for _ in 0..n {
+            it.tell(Say("x")).await.unwrap();
+        }
+        system.stop().await;
+        let families = system.scrape();
+        let of = |metric| number(&families, metric, &[("group", "Scripted")]) as u32;
+        assert_eq!(of(Metric::MailboxEnqueued), n);
+        assert_eq!(of(Metric::MailboxDequeued), n);
+        assert_eq!(system.ledger().handled, u64::from(n));
+        let timed = (of(Metric::MailboxWait), of(Metric::MessageHandle));
+        assert_eq!(timed.0, timed.1);
+        // More where it took long enough for some to be rare.
+        assert!(timed.0 >= n / every, "{timed:?} of {n}");
+        assert!(every == 1 || timed.0 < n, "{timed:?} of {n}");
+    }
+}
+
+#[tokio::test]
+async fn rare_messages_are_timed_although_they_are_few() {
+    let script = Script::default();
+    let builder = System::builder().workers(1).measure_every(1 << 20);
+    let system = builder.start(lone(&script)).await.unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    let timed = || {
+        let families = system.scrape();
+        number(&families, Metric::MailboxWait, &[("group", "Scripted")])
+    };
+    // Far fewer than one in so many, but seldom enough.
+    until(|| {
+        let _ = it.try_tell(Say("x"));
+        timed() >= 4.0
+    })
+    .await;
+    assert!(system.ledger().sent < 1 << 20);
+    system.stop().await;
 }
