@@ -43,6 +43,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     pub(crate) record: Option<PathBuf>,
 
+    /// Run the actors as tasks of a tokio runtime of the program's own, instead of on workers of Greenroom.
+    #[arg(long)]
+    pub(crate) on_tokio: bool,
+
     /// Print a plain line now and then also on a terminal.
     #[arg(long)]
     pub(crate) plain: bool,

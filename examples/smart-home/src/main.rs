@@ -44,7 +44,14 @@ fn main() -> ExitCode {
         .then(Screen::open)
         .and_then(Result::ok);
     log_to(screen.is_some());
-    match greenroom::block_on(live(&args, screen)) {
+    let lived = if args.on_tokio {
+        // As in a program that has a runtime already.
+        let runtime = tokio::runtime::Runtime::new().map_err(Into::into);
+        runtime.and_then(|runtime| runtime.block_on(live(&args, screen)))
+    } else {
+        greenroom::block_on(live(&args, screen))
+    };
+    match lived {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -70,11 +77,11 @@ fn log_to(view: bool) {
 /// Runs the home until it ends; returns whether all went as it should.
 async fn live(args: &Args, mut screen: Option<Screen>) -> Result<bool, Box<dyn std::error::Error>> {
     let begun = Instant::now();
-    let system = System::builder()
-        .seed(args.seed)
-        .start(home::tree(args))
-        .await
-        .map_err(plainly)?;
+    let mut builder = System::builder().seed(args.seed);
+    if args.on_tokio {
+        builder = builder.in_current_runtime();
+    }
+    let system = builder.start(home::tree(args)).await.map_err(plainly)?;
     let eyes = Eyes::open(&system).await?;
     if screen.is_none() {
         say(&format!(

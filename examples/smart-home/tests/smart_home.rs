@@ -209,6 +209,29 @@ fn the_same_seed_decides_alike_and_so_does_its_recording() {
     assert_eq!(decisions(&first), decisions(&text(&piped.stdout)));
 }
 
+#[test]
+fn a_seed_decides_alike_whoever_runs_the_actors_and_as_it_always_did() {
+    for driver in [&[][..], &["--on-tokio"]] {
+        let args = [&["--speed", "max", "--seed", "42"], driver].concat();
+        let output = run(&mut smart_home(&args), b"");
+        let summary = text(&output.stdout);
+        assert_eq!(output.status.code(), Some(0), "{driver:?}: {summary}");
+        let digest = decisions(&summary);
+        let digest = digest
+            .lines()
+            .find_map(|line| line.trim().strip_prefix("digest"));
+        assert_eq!(
+            digest.map(str::trim),
+            Some("f613f58497a6823a"),
+            "{driver:?}: {summary}"
+        );
+        assert!(
+            summary.contains("0 queued (balanced)"),
+            "{driver:?}: {summary}"
+        );
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn sigterm_during_load_ends_it_cleanly_and_soon() {
