@@ -168,10 +168,16 @@ fn work(
     of: Option<System>,
     tell: &mpsc::SyncSender<io::Result<(Handle, System)>>,
 ) {
-    let hook = ready.clone();
+    // The queues hold the waker of the worker's task, which holds the runtime, which holds this: a
+    // circle, were it not weak.
+    let hook = Arc::downgrade(ready);
     let runtime = Builder::new_current_thread()
         .enable_all()
-        .on_thread_park(move || before_sleep(&hook))
+        .on_thread_park(move || {
+            if let Some(ready) = hook.upgrade() {
+                before_sleep(&ready);
+            }
+        })
         .build();
     let runtime = match runtime {
         Ok(runtime) => runtime,
