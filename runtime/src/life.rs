@@ -10,6 +10,7 @@
 #![allow(unsafe_code)]
 
 use std::fmt;
+use std::marker::PhantomPinned;
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -46,6 +47,9 @@ pub(crate) struct Life<A: Actor> {
     ended: Option<Box<Ended>>,
     /// The limit of a start that pends.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Others reach the desk, and the future the stage, while the runner has a `&mut Life`: only of
+    /// what is not `Unpin` does the compiler not take such a reference for the only one.
+    _stays: PhantomPinned,
 }
 
 /// What handlers get to see.
@@ -104,6 +108,7 @@ impl<A: Actor> Life<A> {
                 actor: None,
                 cx: Context::new(cell, incarnation),
             },
+            _stays: PhantomPinned,
         }
     }
 
