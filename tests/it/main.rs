@@ -83,6 +83,7 @@ mod on_workers {
 }
 
 mod simulation;
+mod hail;
 mod tidy;
 mod waiting;
 mod workers;
