@@ -82,8 +82,8 @@ mod on_workers {
     mod pending;
 }
 
-mod simulation;
 mod hail;
+mod simulation;
 mod tidy;
 mod waiting;
 mod workers;
