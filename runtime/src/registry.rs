@@ -173,6 +173,13 @@ impl Registry {
         self.topic::<E>().unsubscribe(role);
     }
 
+    /// Publishes an event of the runtime's own if anybody has ever subscribed to its type; else there is no series of it.
+    pub(crate) fn publish_if_heard<E: Event>(&self, event: &E) {
+        if self.topics.load().contains_key(&TypeId::of::<E>()) {
+            self.publish(event);
+        }
+    }
+
     pub(crate) fn publish<E: Event>(&self, event: &E) -> Delivery {
         let topic = self.topic::<E>();
         topic.counts.published.fetch_add(1, Ordering::Relaxed);

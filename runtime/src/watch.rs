@@ -278,7 +278,7 @@ fn tell<E: Event>(system: &Arc<Shared>, event: E, log: fn(&E)) {
     let of = Arc::clone(system);
     system.handle.spawn(async move {
         log(&event);
-        of.registry.publish(&event);
+        of.registry.publish_if_heard(&event);
     });
 }
 
