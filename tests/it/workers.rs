@@ -685,3 +685,17 @@ async fn rare_messages_are_timed_although_they_are_few() {
     assert!(system.ledger().sent < 1 << 20);
     system.stop().await;
 }
+
+#[tokio::test]
+async fn the_first_panic_at_a_place_is_traced() {
+    let script = Script::default();
+    let tree = Supervisor::one_for_one("app")
+        .restart_limit(0, SECOND)
+        .child(Scripted::spec("it", script));
+    let system = System::start(tree).await.unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    // At a place where no other test panics in this second.
+    it.tell(with(|_| panic!("boom"))).await.unwrap();
+    let escalated = system.stopped().await.unwrap_err();
+    assert!(escalated.failure().unwrap().backtrace().is_some());
+}
