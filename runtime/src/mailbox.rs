@@ -1111,7 +1111,7 @@ impl<E, L: Copy> Mailbox<E, L> {
     /// There are none to hand over where the role was launched again meanwhile.
     pub(crate) fn take_tally(&self) -> Tally {
         self.inner.with(|inner| {
-            if inner.open || inner.reader.is_some() {
+            if inner.open || inner.reader.is_some() || !inner.queue.is_empty() {
                 return Tally::default();
             }
             let tally = self.tally(inner);
