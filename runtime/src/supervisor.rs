@@ -3,6 +3,10 @@
 //! The law (`greenroom-supervision`) says who is stopped and started, in which
 //! order and when; this module does it, waits for it, and enforces deadlines.
 //! It makes no decision of its own.
+//!
+//! What concerns one child alone and can be done at once is done without this
+//! task, by whoever has the news or the wish: see [`book`](crate::book). The task
+//! does what has to be waited for, and while it does it is the only one to act.
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};

@@ -35,6 +35,10 @@ impl SupervisorRef {
 
     /// Starts a child and returns its reference once its `start` has finished.
     ///
+    /// Called from an actor, it runs `start` then and there, on the caller's stack,
+    /// until it first pends, unless the supervisor is busy. A supervisor whose child
+    /// is long in starting attends to nothing else meanwhile.
+    ///
     /// # Errors
     ///
     /// [`StartChildError`] when the name is taken or cannot be one, the child's

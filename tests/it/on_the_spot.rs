@@ -112,7 +112,10 @@ fn a_restart_on_the_spot_keeps_queue_order_counts_and_name() {
             "start 1", "hold", "panic", "start 2", "one", "fail", "start 3", "fail", "start 4",
             "two",
         ];
-        assert_eq!(script.log.take(), expected.map(|line| format!("it: {line}")));
+        assert_eq!(
+            script.log.take(),
+            expected.map(|line| format!("it: {line}"))
+        );
         let again = system.find::<Scripted>("app/pool/it").unwrap();
         assert_eq!(again.ask(Echo(4)).await.unwrap(), 4);
         let infos = system.snapshot();
@@ -122,6 +125,25 @@ fn a_restart_on_the_spot_keeps_queue_order_counts_and_name() {
         assert_eq!((ledger.failed, ledger.queued), (3, 0), "{ledger}");
         system.stop().await;
         assert!(system.ledger().is_balanced());
+    });
+}
+
+#[test]
+fn the_first_panic_at_a_place_has_a_backtrace() {
+    greenroom::block_on(async {
+        let it = Scripted::spec("it", Script::default());
+        let tree = Supervisor::one_for_one("app")
+            .restart_limit(0, SECOND)
+            .child(it);
+        let system = System::builder().workers(2).start(tree).await.unwrap();
+        let it = system.find::<Scripted>("app/it").unwrap();
+        it.tell(with(|_| panic!("here, and nowhere else")))
+            .await
+            .unwrap();
+        let escalated = system.stopped().await.unwrap_err();
+        let failure = escalated.failure().unwrap();
+        assert!(failure.location().unwrap().contains("on_the_spot.rs:"));
+        assert!(failure.backtrace().is_some());
     });
 }
 
@@ -212,9 +234,8 @@ fn a_start_that_hangs_does_not_hold_up_the_stop() {
     }
     greenroom::block_on(async {
         let (system, pool) = pool(100).await;
-        let caller = thread::spawn(move || {
-            greenroom::block_on(pool.start_child(Hangs::spec("it", ())))
-        });
+        let caller =
+            thread::spawn(move || greenroom::block_on(pool.start_child(Hangs::spec("it", ()))));
         while system.find::<Hangs>("app/pool/it").is_err() {
             thread::yield_now();
         }
@@ -292,7 +313,7 @@ fn in_a_hail_of_starts_failures_and_stops_nothing_is_lost() {
             let (system, pool) = (&system, &pool);
             scope.spawn(move || {
                 let mut dice = 0x9E37_79B9_7F4A_7C15 ^ (n + 1);
-                for _ in 0..400 {
+                for _ in 0..200 {
                     dice ^= dice << 13;
                     dice ^= dice >> 7;
                     dice ^= dice << 17;
