@@ -754,3 +754,38 @@ impl<A: Actor> ActorCell<A> {
         }
     }
 }
+
+#[cfg(all(test, not(greenroom_loom)))]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::Context;
+
+    struct Small;
+
+    impl Actor for Small {
+        type Args = ();
+        type Error = Infallible;
+
+        async fn start((): (), _: &mut Context<Self>) -> Result<Self, Infallible> {
+            Ok(Small)
+        }
+    }
+
+    /// Whoever adds a field sees here what it costs each actor, and may lower the bounds.
+    #[test]
+    fn an_idle_actor_is_no_larger_than_it_was() {
+        let sizes = [
+            ("cell", size_of::<ActorCell<Small>>(), 312),
+            ("life", size_of::<Life<Small>>(), 248),
+            ("context", size_of::<Context<Small>>(), 88),
+        ];
+        for (what, size, bound) in sizes {
+            assert!(
+                size <= bound,
+                "a {what} takes {size} bytes, more than {bound}"
+            );
+        }
+    }
+}

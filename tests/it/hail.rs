@@ -253,7 +253,11 @@ async fn asks_whose_time_was_up_leave_nothing_and_their_late_replies_go_nowhere(
         .ok()
         .map(|n| n.parse::<u64>().unwrap());
     let tree = Supervisor::one_for_one("app").child(Late::spec("it", ()).mailbox(4));
-    let system = System::builder().in_current_runtime().start(tree).await.unwrap();
+    let system = System::builder()
+        .in_current_runtime()
+        .start(tree)
+        .await
+        .unwrap();
     let it = system.find::<Late>("app/it").unwrap();
     let token = Arc::new(());
     let rounds = asks.unwrap_or(100_000) / 8;
