@@ -66,7 +66,10 @@ fn every_metric_that_has_samples_is_exposed_with_help_and_type_once() -> Outcome
 #[test]
 fn a_histogram_ends_with_an_infinite_bucket_that_equals_its_count() -> Outcome {
     greenroom::block_on(async {
-        let system = System::start(app().child(Worker::spec("worker", ()))).await?;
+        let system = System::builder()
+            .measure_every(1)
+            .start(app().child(Worker::spec("worker", ())))
+            .await?;
         let worker = system.find::<Worker>("app/worker")?;
         for _ in 0..100 {
             worker.ask(Work).await?;
