@@ -160,18 +160,24 @@ impl<A: Actor> Family for Letters<A> {
     type Table = LetterTable<A>;
 }
 
+/// Looks whether a letter may still be handled by the life of this number.
+pub(crate) type Check<A> = fn(&mut Letter<A>, u64) -> Result<(), Dropped>;
+
+/// Makes the future that handles the message in hand.
+type Begin<A> =
+    unsafe fn(&mut Option<Letter<A>>, NonNull<Life<A>>) -> Pooled<Outcome<<A as Actor>::Error>>;
+
 /// What can be done with a letter.
 pub(crate) struct LetterTable<A: Actor> {
     form: Form,
     pub(crate) message_type: fn() -> &'static str,
     /// Whether it may still be handled by this life, or why not; `None` where nothing can stand against it.
-    pub(crate) check: Option<fn(&mut Letter<A>, incarnation: u64) -> Result<(), Dropped>>,
+    pub(crate) check: Option<Check<A>>,
     /// Makes the future that handles the message.
     ///
     /// # Safety
     /// The future is dropped before the life, and while it exists nobody else touches the life's stage.
-    pub(crate) begin:
-        unsafe fn(&mut Option<Letter<A>>, NonNull<Life<A>>) -> Pooled<Outcome<A::Error>>,
+    pub(crate) begin: Begin<A>,
     /// Tells whoever asked that the message will not be handled, and its timer that it is not queued any more.
     pub(crate) abandon: fn(&mut Letter<A>),
 }
@@ -336,7 +342,7 @@ unsafe fn handle<A: Handler<M>, M: Message>(
 ) -> Pooled<Outcome<A::Error>> {
     // SAFETY: the caller lets nobody else at the stage while the future exists, so these are the
     // only references, and lets it end before the life, so that they are as good as static to it.
-    let stage = unsafe { &mut *(&raw mut (*life.as_ptr()).stage) };
+    let stage = unsafe { &mut (*life.as_ptr()).stage };
     let is_asked = reply.is_some();
     if let Some(reply) = reply {
         // With the context, so that it outlives a panic and can be told of it.

@@ -22,12 +22,11 @@ use tokio::time::Sleep;
 use crate::cell::ActorCell;
 use crate::core::pooled::{Pooled, Then};
 use crate::dead_letter::DeadLetterReason;
-use crate::envelope::{Letter, LetterTable, NoReply, refuse};
+use crate::envelope::{Check, Letter, LetterTable, NoReply, refuse};
 use crate::failure::{Cause, During, FailureKind, Panic, guarded, text_of};
 use crate::mailbox::{Control, Desk, Left, Next};
 use crate::role::{Boss, Ended, RestartReason, publish_asks};
 use crate::snapshot::ActorState;
-use crate::tally::Dropped;
 use crate::{Actor, Context};
 
 /// What there is of an actor between its start and its end; what a message touches stands first.
@@ -287,14 +286,14 @@ unsafe fn steps<A: Actor>(
                     return Stopped::Left(Left::Killed);
                 }
                 let args = cell.args.clone();
-                let stage = &mut *(&raw mut (*place).stage);
+                let stage = &mut (*place).stage;
                 let actor = &raw mut stage.actor;
                 let cx = &mut stage.cx;
                 (*place).future = Some(Pooled::new(Started(actor), || A::start(args, cx)));
             },
             // SAFETY: see above.
             Phase::Stop => unsafe {
-                let stage = &mut *(&raw mut (*place).stage);
+                let stage = &mut (*place).stage;
                 match &mut stage.actor {
                     Some(actor) => {
                         let cx = &mut stage.cx;
@@ -305,7 +304,7 @@ unsafe fn steps<A: Actor>(
             },
             // SAFETY: see above.
             Phase::Tidy => unsafe {
-                let stage = &mut *(&raw mut (*place).stage);
+                let stage = &mut (*place).stage;
                 if stage.cx.has_tasks() {
                     let cx = &mut stage.cx;
                     (*place).future = Some(Pooled::new(Closed, || async {
@@ -361,7 +360,7 @@ unsafe fn check_and_begin<A: Actor>(
     cell: &ActorCell<A>,
     life: NonNull<Life<A>>,
     hand: &mut Option<Letter<A>>,
-    check: fn(&mut Letter<A>, u64) -> Result<(), Dropped>,
+    check: Check<A>,
 ) {
     let place = life.as_ptr();
     let Some(letter) = hand else { return };

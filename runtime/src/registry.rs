@@ -215,7 +215,7 @@ impl Registry {
         let subscribers = topic.subscribers.load_full();
         // All at once, so that a slow subscriber delays no other, and when this future is
         // dropped each mailbox has counted what it did not take.
-        let mut entries: Vec<(Option<Entry<'_, E>>, &Arc<dyn Receive<E>>)> = Vec::new();
+        let mut entries: Vec<(Option<Entry<'_, E>>, _)> = Vec::new();
         let mut delivery = Delivery::default();
         for subscriber in subscribers.iter() {
             let Err(event) = subscriber.tell_at_once(event.clone()) else {

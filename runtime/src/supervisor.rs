@@ -95,11 +95,11 @@ impl SupervisorCell {
         Arc::clone(&self.commands).acquire_owned().await.ok()
     }
 
-    /// Sends a note to the running life; gives it back when there is none.
-    pub(crate) fn send(&self, note: Note) -> Result<(), Note> {
+    /// Sends a note to the running life; `false` when there is none, and whoever waits for an answer hears of that.
+    pub(crate) fn send(&self, note: Note) -> bool {
         match &*self.lead.lock() {
-            Some(lead) => lead.notes.send(note).map_err(|unsent| unsent.0),
-            None => Err(note),
+            Some(lead) => lead.notes.send(note).is_ok(),
+            None => false,
         }
     }
 
@@ -183,7 +183,7 @@ impl Role for SupervisorCell {
         self.order
             .fetch_max(if drain { DRAIN } else { STOP }, Ordering::AcqRel);
         // A life that is over needs no word.
-        let _ = self.send(Note::Stop);
+        self.send(Note::Stop);
     }
 
     /// A supervisor is never cut short, its children would be orphans; their own deadlines bound its stop.

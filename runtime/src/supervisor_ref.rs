@@ -86,7 +86,9 @@ impl SupervisorRef {
                     permit,
                     asker,
                 };
-                self.cell.send(note).map_err(|_| stopped())?;
+                if !self.cell.send(note) {
+                    return Err(stopped());
+                }
                 answer
             }
         };
@@ -120,7 +122,9 @@ impl SupervisorRef {
             permit,
             asker,
         };
-        self.cell.send(note).map_err(|_| stopped())?;
+        if !self.cell.send(note) {
+            return Err(stopped());
+        }
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use greenroom::prelude::*;
-use greenroom_it::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -30,6 +30,7 @@ fn bell() -> (Arc<Bell>, Waker) {
 /// A mailbox of numbers and the lives that read from it, by their index.
 struct Bench {
     mailbox: Mailbox<u32, usize>,
+    #[expect(clippy::vec_box, reason = "a desk stays where it is while more come")]
     desks: Vec<Box<Desk<u32>>>,
 }
 

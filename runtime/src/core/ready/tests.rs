@@ -35,6 +35,7 @@ impl Job {
         self.ran.load(SeqCst)
     }
 
+    #[cfg(any(greenroom_loom, greenroom_shuttle))]
     fn is_done_with(&self) -> bool {
         self.ran() + self.abandoned.load(SeqCst) == 1
     }
