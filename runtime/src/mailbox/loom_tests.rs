@@ -410,11 +410,13 @@ fn the_oldest_makes_room_while_the_runner_takes_it() {
         let sender = aside(&stage, |stage| {
             stage.send_and_run(10);
             stage.send_and_run(11);
+            // Takes the place of one that is queued, while one before it is in hand and ends.
+            stage.send_and_run(12);
         });
         assert_eq!(stage.run(0), Ran::Rests);
         sender.join().unwrap();
-        assert_eq!(stage.handled().last(), Some(&11), "the newest was lost");
-        stage.assert_at_rest(2);
+        assert_eq!(stage.handled().last(), Some(&12), "the newest was lost");
+        stage.assert_at_rest(3);
     });
 }
 
