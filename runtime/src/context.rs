@@ -142,6 +142,13 @@ impl<A: Actor> Context<A> {
         self.begun = Some(now);
     }
 
+    /// The message in hand is not handled after all.
+    #[cold]
+    pub(crate) fn unbegin(&mut self) {
+        self.begun = None;
+        self.untimed = self.untimed.saturating_sub(1);
+    }
+
     /// The message in hand has ended and counts: how long it took is recorded if it was timed.
     #[inline(always)]
     pub(crate) fn ended(&mut self) {

@@ -369,6 +369,7 @@ unsafe fn check_and_begin<A: Actor>(
     unsafe {
         if let Err(why) = check(letter, (*place).stage.cx.incarnation()) {
             cell.discard(&(*place).desk, table, why);
+            (*place).stage.cx.unbegin();
             // What a message does when it is dropped is its author's code, and no reason to end
             // this life.
             let _ = guarded(|| *hand = None);

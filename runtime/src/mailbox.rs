@@ -44,7 +44,7 @@ use crate::clock;
 use crate::core::fence;
 use crate::core::lock::Lock;
 use crate::core::sync::{AtomicBool, AtomicU8, AtomicU64, Ordering, UnsafeCell, relax};
-use crate::failure::Failure;
+use crate::failure::{Failure, guarded};
 use crate::tally::{Dropped, Rejected, Tally};
 
 /// `E` is what is queued; `L` a copyable pointer to the life that reads.
@@ -378,10 +378,20 @@ pub(crate) struct Reading {
 struct Woken(Vec<Waker>);
 
 impl Woken {
+    /// A waker that panics is its executor's fault, and no reason to lose what the caller has in hand.
+    #[cold]
+    fn wake_all(self) {
+        for waker in self.0 {
+            if guarded(|| waker.wake()).is_err() {
+                tracing::error!("A waker of a sender that waited for room panicked.");
+            }
+        }
+    }
+
     #[inline(always)]
     fn wake(self) {
         if !self.0.is_empty() {
-            self.0.into_iter().for_each(Waker::wake);
+            self.wake_all();
         }
     }
 }
