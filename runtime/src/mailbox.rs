@@ -55,8 +55,10 @@ pub(crate) struct Mailbox<E, L> {
     /// Of those, how many ended: handled, failed, or discarded.
     done: AtomicU64,
     capacity: u32,
-    /// One in so many messages is timed; a power of two.
-    every: u32,
+    /// A message is timed whose number has none of these bits, one in a power of two;
+    mask: u32,
+    /// and one that comes in another tick than the one timed before, if these bits are set.
+    ticks: u32,
     overflow: Overflow,
     inner: Lock<Inner<E, L>>,
 }
@@ -402,7 +404,12 @@ impl<E, L: Copy> Mailbox<E, L> {
         Mailbox {
             capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
             overflow,
-            every: every.max(1).next_power_of_two(),
+            // What is never timed has a mask that only the first message passes, and no ticks.
+            mask: match every {
+                0 => u32::MAX,
+                every => every.next_power_of_two() - 1,
+            },
+            ticks: if every == 0 { 0 } else { u32::MAX },
             inner: Lock::new(Inner {
                 state: State::Down,
                 woken: false,
@@ -454,8 +461,8 @@ impl<E, L: Copy> Mailbox<E, L> {
                 return Err(parts);
             }
             let number = inner.enqueued;
-            if number & u64::from(self.every - 1) == 0 || tick != inner.tick {
-                inner.stamp(number, tick);
+            if number & u64::from(self.mask) == 0 || tick & self.ticks != inner.tick {
+                inner.stamp(number, tick & self.ticks);
             }
             inner.enqueued = number + 1;
             if inner.state == State::Idle && self.overflow != Overflow::DropOldest {
@@ -559,8 +566,8 @@ impl<E, L: Copy> Mailbox<E, L> {
     #[inline(always)]
     fn push(&self, inner: &mut Inner<E, L>, message: E, tick: u32) {
         let number = inner.enqueued;
-        if number & u64::from(self.every - 1) == 0 || tick != inner.tick {
-            inner.stamp(number, tick);
+        if number & u64::from(self.mask) == 0 || tick & self.ticks != inner.tick {
+            inner.stamp(number, tick & self.ticks);
         }
         inner.queue.push_back(message);
         inner.enqueued = number + 1;

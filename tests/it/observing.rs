@@ -287,3 +287,22 @@ async fn a_dynamic_child_that_restarts_does_not_make_the_system_unready() {
     );
     assert_eq!(system.ready(), Ok(()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_timed_is_counted_all_the_same() {
+    let tree =
+        Supervisor::one_for_one("app").child(Scripted::spec("it", Script::default()).mailbox(64));
+    let system = super::builder().measure_every(0).start(tree).await.unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    for _ in 0..50 {
+        it.tell(Say("x")).await.unwrap();
+    }
+    settle().await;
+    let after = system.scrape();
+    let group = ("group", "Scripted");
+    let ok = number(&after, Metric::MessagesHandled, &[group, ("result", "ok")]);
+    assert_eq!(ok, 50.0);
+    // The first message of a mailbox is timed whatever is said.
+    assert!(number(&after, Metric::MailboxWait, &[group]) <= 1.0);
+    assert!(number(&after, Metric::MessageHandle, &[group]) <= 1.0);
+}

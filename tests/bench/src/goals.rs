@@ -138,6 +138,8 @@ const SKEW_SPEEDUP: f64 = 1.70;
 const AGAINST_MPSC: f64 = 1.05;
 const AGAINST_TASKS: f64 = 1.15;
 const RESTART_MICROS: f64 = 3.0;
+/// What the timing of messages may add.
+const TIMING: f64 = 1.05;
 /// Memory of an idle actor beyond its state.
 const IDLE_BYTES: f64 = 256.0;
 const IDLE_BYTES_ON_TOKIO: f64 = 512.0;
@@ -166,6 +168,21 @@ fn rows_of(results: &Results, workload: Workload, threads: usize) -> Vec<Row> {
                 ..row.clone()
             };
             vec![row, inline]
+        }
+        Workload::Tell | Workload::Pingpong => {
+            let untimed = results.ns(Subject::GreenroomUntimed, workload, threads);
+            let timing = Row {
+                what: format!("{workload}, timed against untimed"),
+                on_tokio: None,
+                other: untimed.map_or_else(String::new, |ns| {
+                    timed(Subject::GreenroomUntimed.name(), ns)
+                }),
+                value: ratio(row.ours, untimed),
+                // A hop does little but be measured; its goal is that of a tell.
+                goal: (workload == Workload::Tell).then_some(Goal::AtMost(TIMING)),
+                ..row.clone()
+            };
+            vec![row, timing]
         }
         Workload::Busyw if threads > 1 => spread(results, workload, &row, BUSYW_SPEEDUP),
         Workload::Skew if threads > 1 => spread(results, workload, &row, SKEW_SPEEDUP),

@@ -17,6 +17,8 @@ use crate::workloads::Workload;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, ValueEnum)]
 pub(crate) enum Subject {
     Greenroom,
+    /// With the timing of messages turned off
+    GreenroomUntimed,
     GreenroomTokio,
     ActixBounded,
     ActixUnbounded,
@@ -58,6 +60,7 @@ impl Subject {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Subject::Greenroom => "greenroom",
+            Subject::GreenroomUntimed => "greenroom, untimed",
             Subject::GreenroomTokio => "greenroom-tokio",
             Subject::ActixBounded => "actix/bounded",
             Subject::ActixUnbounded => "actix/unbounded",
@@ -87,7 +90,7 @@ impl Subject {
     /// Returns whose variant it is; `None` for Greenroom.
     pub(crate) fn peer(self) -> Option<Peer> {
         match self {
-            Subject::Greenroom | Subject::GreenroomTokio => None,
+            Subject::Greenroom | Subject::GreenroomUntimed | Subject::GreenroomTokio => None,
             Subject::ActixBounded | Subject::ActixUnbounded | Subject::ActixBroker => {
                 Some(Peer::Actix)
             }
@@ -121,6 +124,7 @@ impl Subject {
     pub(crate) fn takes(self, workload: Workload) -> bool {
         match self {
             Subject::Greenroom | Subject::GreenroomTokio => true,
+            Subject::GreenroomUntimed => matches!(workload, Workload::Tell | Workload::Pingpong),
             Subject::Bare => matches!(workload, Workload::Sleep | Workload::Echo),
             _ if workload.is_our_own() => false,
             Subject::ActixBroker | Subject::KameoPubsub | Subject::RactorPort => {
@@ -134,7 +138,8 @@ impl Subject {
     /// Measures in this process, prints the result and ends it.
     pub(crate) fn run(self, workload: Workload, threads: usize, scale: f64) -> ! {
         match self {
-            Subject::Greenroom => greenroom::own_workers(workload, threads, scale),
+            Subject::Greenroom => greenroom::own_workers(true, workload, threads, scale),
+            Subject::GreenroomUntimed => greenroom::own_workers(false, workload, threads, scale),
             Subject::GreenroomTokio => greenroom::in_tokio(workload, threads, scale),
             Subject::ActixBounded => actix::arbiters(Sends::Bounded, workload, threads, scale),
             Subject::ActixUnbounded => actix::arbiters(Sends::Unbounded, workload, threads, scale),

@@ -262,8 +262,11 @@ impl Framework for Greenroom {
 }
 
 /// Measures on workers of Greenroom's own.
-pub(crate) fn own_workers(workload: Workload, threads: usize, scale: f64) -> ! {
-    let builder = System::builder().workers(threads);
+pub(crate) fn own_workers(timed: bool, workload: Workload, threads: usize, scale: f64) -> ! {
+    let mut builder = System::builder().workers(threads);
+    if !timed {
+        builder = builder.measure_every(0);
+    }
     greenroom::block_on(async { finish(direct(builder, workload, scale).await) })
 }
 
