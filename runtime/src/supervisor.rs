@@ -600,12 +600,16 @@ impl Life {
     async fn see_up(&mut self, id: ChildId, incarnation: u64) -> Result<(), StartChildError> {
         self.lead.await_child(id);
         let has_failed = self.failed.iter().position(|(failed, _)| *failed == id);
+        // Under one lock: a later life of the child may be starting by now.
+        let is_starting = |book: &mut Book| {
+            let child = book.table.get(&id);
+            child.is_some_and(|child| {
+                child.running == Some(incarnation) && child.role.state() == ActorState::Starting
+            })
+        };
         let why = if let Some(n) = has_failed {
             NotStarted::Failed(id, self.failed.swap_remove(n).1)
-        } else if self
-            .role(id)
-            .is_none_or(|role| role.state() != ActorState::Starting)
-        {
+        } else if !self.lead.with(is_starting) {
             // It came up meanwhile, or has been stopped since.
             return Ok(());
         } else {

@@ -344,3 +344,45 @@ fn in_a_hail_of_starts_failures_and_stops_nothing_is_lost() {
     assert!(ledger.is_balanced() && ledger.queued == 0, "{ledger}");
     assert!(system.snapshot().is_empty());
 }
+
+/// Comes up, crashes at once, and then takes a while to start.
+struct OnceOnly(#[expect(dead_code, reason = "it is what a life is made of")] u64);
+
+impl Actor for OnceOnly {
+    type Args = ();
+    type Error = BoxError;
+
+    async fn start((): (), cx: &mut Context<Self>) -> Result<Self, BoxError> {
+        if cx.incarnation() > 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            return Ok(OnceOnly(cx.incarnation()));
+        }
+        cx.me().try_tell(Crash)?;
+        Ok(OnceOnly(cx.incarnation()))
+    }
+}
+
+struct Crash;
+
+impl Message for Crash {
+    type Reply = ();
+}
+
+impl Handler<Crash> for OnceOnly {
+    async fn handle(&mut self, _: Crash, _: &mut Context<Self>) -> Result<(), BoxError> {
+        Err("as it does".into())
+    }
+}
+
+#[test]
+fn a_child_that_came_up_and_is_starting_again_has_started() {
+    greenroom::block_on(async {
+        let (system, pool) = pool(1_000_000).await;
+        for n in 0..200 {
+            let spec = OnceOnly::spec(format!("n{n}"), ()).stop_within(Duration::from_millis(1));
+            let started = tokio::time::timeout(5 * SECOND, pool.start_child(spec)).await;
+            assert!(matches!(started, Ok(Ok(_))), "round {n}: {started:?}");
+        }
+        system.stop().await;
+    });
+}

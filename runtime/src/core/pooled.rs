@@ -86,7 +86,12 @@ struct Kept {
 
 impl Drop for Kept {
     fn drop(&mut self) {
+        HOT.with(|hot| hot.is_open.set(false));
         for class in 0..LARGE {
+            if let Some(mut head) = HOT.with(|hot| hot.latest[class].take()) {
+                // SAFETY: the buffer is initialised, of this class, and nobody else's.
+                unsafe { head.as_mut().next = self.free[class].replace(Some(head)) };
+            }
             let mut next = self.free[class].take();
             while let Some(head) = next {
                 // SAFETY: a buffer in the list is initialised, of this class, and nobody else's.
@@ -99,7 +104,22 @@ impl Drop for Kept {
     }
 }
 
+/// The buffer of each class that was given back last: the one that the next message takes.
+///
+/// It has no destructor, so to reach it costs no look whether it is still there.
+struct Hot {
+    latest: [Cell<Option<NonNull<Head>>>; LARGE],
+    /// [`Kept`] is there, and will free what lies here.
+    is_open: Cell<bool>,
+}
+
 thread_local! {
+    static HOT: Hot = const {
+        Hot {
+            latest: [const { Cell::new(None) }; LARGE],
+            is_open: Cell::new(false),
+        }
+    };
     static KEPT_HERE: Kept = const {
         Kept {
             free: [const { Cell::new(None) }; LARGE],
@@ -108,8 +128,16 @@ thread_local! {
     };
 }
 
-#[inline]
+#[inline(always)]
 fn take(class: usize) -> NonNull<Head> {
+    match HOT.with(|hot| hot.latest[class].take()) {
+        Some(head) => head,
+        None => take_kept(class),
+    }
+}
+
+#[inline(never)]
+fn take_kept(class: usize) -> NonNull<Head> {
     let kept = KEPT_HERE.try_with(|kept| {
         let head = kept.free[class].get()?;
         // SAFETY: a buffer in the list is initialised and nobody else's.
@@ -117,6 +145,9 @@ fn take(class: usize) -> NonNull<Head> {
         kept.count[class].set(kept.count[class].get() - 1);
         Some(head)
     });
+    if kept.is_ok() {
+        HOT.with(|hot| hot.is_open.set(true));
+    }
     match kept {
         Ok(Some(head)) => head,
         _ => allocate(pooled_layout(class)),
@@ -144,7 +175,27 @@ fn allocate(layout: Layout) -> NonNull<Head> {
 /// # Safety
 /// The buffer was made for this table, holds no future, and is not used again.
 #[inline]
-unsafe fn give_back(mut head: NonNull<Head>, class: usize, layout: Layout) {
+unsafe fn give_back(head: NonNull<Head>, class: usize, layout: Layout) {
+    if class != LARGE {
+        let is_hot = HOT.with(|hot| {
+            let is_free = hot.is_open.get() && hot.latest[class].get().is_none();
+            if is_free {
+                hot.latest[class].set(Some(head));
+            }
+            is_free
+        });
+        if is_hot {
+            return;
+        }
+    }
+    // SAFETY: as the caller promises.
+    unsafe { give_back_slowly(head, class, layout) };
+}
+
+/// # Safety
+/// As [`give_back`].
+#[inline(never)]
+unsafe fn give_back_slowly(mut head: NonNull<Head>, class: usize, layout: Layout) {
     if class != LARGE {
         let kept = KEPT_HERE.try_with(|kept| {
             let count = kept.count[class].get();
