@@ -170,14 +170,14 @@ fn rows_of(results: &Results, workload: Workload, threads: usize) -> Vec<Row> {
             vec![row, inline]
         }
         Workload::Tell | Workload::Pingpong => {
-            let untimed = results.ns(Subject::GreenroomUntimed, workload, threads);
+            let Some(untimed) = results.ns(Subject::GreenroomUntimed, workload, threads) else {
+                return vec![row];
+            };
             let timing = Row {
                 what: format!("{workload}, timed against untimed"),
                 on_tokio: None,
-                other: untimed.map_or_else(String::new, |ns| {
-                    timed(Subject::GreenroomUntimed.name(), ns)
-                }),
-                value: ratio(row.ours, untimed),
+                other: timed(Subject::GreenroomUntimed.name(), untimed),
+                value: ratio(row.ours, Some(untimed)),
                 // A hop does little but be measured; its goal is that of a tell.
                 goal: (workload == Workload::Tell).then_some(Goal::AtMost(TIMING)),
                 ..row.clone()
