@@ -289,6 +289,14 @@ impl Book {
         Some(child.role)
     }
 
+    /// A new child did not come up; it keeps its name until whoever wanted it has been told.
+    pub(crate) fn failed_at_first(&mut self, id: ChildId) {
+        self.law.remove(id);
+        if let Some(child) = self.table.get_mut(&id) {
+            child.running = None;
+        }
+    }
+
     /// The roles that do not come back with a restart of the supervisor: those it was not built with.
     pub(crate) fn newcomers(&self) -> Vec<Arc<dyn Role>> {
         // The numbers of those it was built with are the lowest.

@@ -354,6 +354,8 @@ impl Life {
                     verdict,
                 } => {
                     if verdict.is_none() && is_first_start(incarnation, &ended) {
+                        // Its end is read with this note: nobody may wait for it, or start it again.
+                        self.lead.with(|book| book.failed_at_first(id));
                         self.failed.push((id, ended));
                         continue;
                     }
@@ -600,16 +602,9 @@ impl Life {
     async fn see_up(&mut self, id: ChildId, incarnation: u64) -> Result<(), StartChildError> {
         self.lead.await_child(id);
         let has_failed = self.failed.iter().position(|(failed, _)| *failed == id);
-        // Under one lock: a later life of the child may be starting by now.
-        let is_starting = |book: &mut Book| {
-            let child = book.table.get(&id);
-            child.is_some_and(|child| {
-                child.running == Some(incarnation) && child.role.state() == ActorState::Starting
-            })
-        };
         let why = if let Some(n) = has_failed {
             NotStarted::Failed(id, self.failed.swap_remove(n).1)
-        } else if !self.lead.with(is_starting) {
+        } else if !self.is_starting_still(id, incarnation) {
             // It came up meanwhile, or has been stopped since.
             return Ok(());
         } else {
@@ -619,6 +614,16 @@ impl Life {
             }
         };
         Err(self.not_started(id, why))
+    }
+
+    /// Whether it is this life of the child that is starting, and not a later one: who came up and failed at once
+    /// has been started again on the spot.
+    fn is_starting_still(&self, id: ChildId, incarnation: u64) -> bool {
+        self.lead.with(|book| {
+            book.table.get(&id).is_some_and(|child| {
+                child.running == Some(incarnation) && child.role.state() == ActorState::Starting
+            })
+        })
     }
 
     async fn await_start(&mut self, id: ChildId, incarnation: u64) -> Result<(), NotStarted> {

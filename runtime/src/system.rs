@@ -707,7 +707,8 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
-    use crate::Context;
+    use crate::book::AtOnce;
+    use crate::{Context, StartChildError};
 
     struct Idle;
 
@@ -743,5 +744,53 @@ mod tests {
             panic!("nobody is told");
         };
         assert_eq!(ended.exit, Exit::Killed);
+    }
+
+    struct Late;
+
+    impl Actor for Late {
+        type Args = ();
+        type Error = &'static str;
+        async fn start((): (), _: &mut Context<Self>) -> Result<Self, &'static str> {
+            tokio::task::yield_now().await;
+            Err("no luck")
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_first_start_that_failed_before_anybody_asked_is_not_waited_for() {
+        let tree = Supervisor::one_for_one("app").child(Supervisor::dynamic("pool"));
+        let builder = System::builder().in_current_runtime();
+        let system = builder.start(tree).await.expect("it starts");
+        let pool = system.find_role::<SupervisorCell>("app/pool", "supervisor");
+        let pool = pool.expect("it is there");
+        let spec = Late::spec("late", ());
+        let (path, restart) = (pool.path.join("late"), spec.restart);
+        let late = spec.cell(path, pool.next_id(), Arc::clone(&system.shared));
+        let lead = pool.lead().expect("it runs");
+        let role = Arc::clone(&late) as Arc<dyn Role>;
+        let launched = lead.start(&role, restart);
+        assert!(matches!(launched, AtOnce::Launched(..)));
+        // Whoever launched it does not get on meanwhile, and another has it stopped.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let begun = tokio::time::Instant::now();
+        let stopped = SupervisorRef::new(Arc::clone(&pool))
+            .stop_child("late")
+            .await;
+        assert!(stopped.is_ok());
+        assert_eq!(begun.elapsed(), Duration::ZERO, "nobody is waited for");
+        let (reply, answer) = oneshot::channel();
+        let AtOnce::Launched(id, incarnation) = launched else {
+            return;
+        };
+        let note = Note::Launched {
+            id,
+            incarnation,
+            reply,
+        };
+        assert!(lead.notes.send(note).is_ok());
+        let started = answer.await.expect("it is answered");
+        assert!(matches!(started, Err(StartChildError::Failed(_))));
+        system.stop().await;
     }
 }
