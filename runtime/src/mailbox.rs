@@ -376,6 +376,8 @@ pub(crate) struct Reading {
 }
 
 /// Wakers to be called behind the lock: waking is other people's code.
+///
+/// A panic of theirs ends here: whoever wakes has let go of its life by then, or has a message in hand.
 #[derive(Default)]
 struct Woken(Vec<Waker>);
 

@@ -1003,3 +1003,25 @@ proptest! {
         }
     }
 }
+
+/// A waker of an executor that is broken.
+struct Broken;
+
+impl Wake for Broken {
+    fn wake(self: Arc<Self>) {
+        panic!("broken");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_does_not_reach_whoever_has_let_go_of_its_life() {
+    let bench = bench(1, Overflow::Wait);
+    bench.enter();
+    assert!(!bench.tell(1));
+    let waker = Waker::from(Arc::new(Broken));
+    bench.wait(2, &waker);
+    // Takes the one and lets the other in, or does so when it pends.
+    assert_eq!(bench.next().map(|(n, _)| n), Some(1));
+    bench.wait(3, &waker);
+    assert_eq!(bench.mailbox.pend(bench.desk(), false), Left::Gone);
+}
