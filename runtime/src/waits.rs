@@ -128,8 +128,10 @@ impl Node {
         self.add(to, Why::Room)
     }
 
-    /// Forgets what a life that was left behind waits for.
+    /// Forgets what a life that was left behind waits for, and how long it has had its message in hand: a role that
+    /// ended counts its messages anew.
     pub(crate) fn clear(&self) {
+        self.stall.work.store(0, Ordering::Release);
         let gone = self.waits.with(|waits| std::mem::take(&mut waits.list));
         drop(gone);
     }

@@ -95,7 +95,7 @@ impl<T: ?Sized + 'static, W: ?Sized + 'static> Frames<T, W> {
         }
     }
 
-    /// Returns whether a run is on this thread's stack.
+    /// Returns whether no run is on this thread's stack.
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.top.get().is_none()
