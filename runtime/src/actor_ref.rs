@@ -54,6 +54,11 @@ impl<A: Actor> ActorRef<A> {
         ActorRef { cell }
     }
 
+    #[cfg(test)]
+    pub(crate) fn cell(&self) -> Arc<ActorCell<A>> {
+        Arc::clone(&self.cell)
+    }
+
     /// Puts a message into the mailbox, waiting until there is room.
     ///
     /// Messages of one sender to one actor are handled in the order in which

@@ -232,7 +232,7 @@ impl<A: Actor> ActorCell<A> {
     /// A message that found no room in a mailbox which loses what does not fit.
     fn overflowed(&self, mut letter: Letter<A>) {
         let table = letter.table();
-        (table.abandon)(&mut letter);
+        let _ = guarded(|| (table.abandon)(&mut letter));
         let _ = guarded(|| drop(letter));
         let incarnation = self.mailbox.reading(false).incarnation;
         let text = "the mailbox was full";
@@ -360,11 +360,13 @@ impl<A: Actor> Body<A> {
         };
         // SAFETY: this life was made ready, and this is who runs it. It holds a reference to its
         // cell, which outlives it: see `life::end`.
-        let (desk, cell, takes) = unsafe {
-            let cell = Arc::as_ptr((*life.as_ptr()).stage.cx.cell());
+        let (desk, place, takes) = unsafe {
+            let place = Arc::as_ptr((*life.as_ptr()).stage.cx.cell());
             let takes = (*life.as_ptr()).takes_messages();
-            (&(*life.as_ptr()).desk, &*cell, takes)
+            (&(*life.as_ptr()).desk, place, takes)
         };
+        // SAFETY: as above.
+        let cell = unsafe { &*place };
         let mut hand = None;
         // SAFETY: as above.
         let Some(is_stamped) = (unsafe { cell.mailbox.enter(desk, takes, &mut hand) }) else {
@@ -372,7 +374,8 @@ impl<A: Actor> Body<A> {
             cell.dispose(LifePtr(life));
             return false;
         };
-        let raw = RawWaker::new(std::ptr::from_ref(cell).cast(), &ActorCell::<A>::WAKER);
+        // Not of the reference: who clones the waker counts, which is done beside what it refers to.
+        let raw = RawWaker::new(place.cast(), &ActorCell::<A>::WAKER);
         // SAFETY: the table is of this type. It is never dropped, so it takes part in no count,
         // and the cell outlives the run.
         let waker = ManuallyDrop::new(unsafe { Waker::from_raw(raw) });
@@ -382,10 +385,15 @@ impl<A: Actor> Body<A> {
             woken_by_task: false,
             is_asked: asked.is_some(),
         };
+        let mut last = None;
         // SAFETY: the mailbox let this run begin.
         let ran = as_actor(cell, asked, || unsafe {
-            life::run(cell, life, &mut hand, is_stamped, turn)
+            life::run(cell, life, &mut hand, is_stamped, turn, &mut last)
         });
+        if let Some(last) = last {
+            // With it may go what the actor is built from, which is an author's.
+            let _ = guarded(|| drop(last));
+        }
         ran == Ran::Again
     }
 }
@@ -433,7 +441,13 @@ impl<A: Actor> Future for LifeTask<A> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<()> {
         if !self.is_known {
             // A task has one waker, whichever clone of it one has.
-            *self.cell.task.lock() = Some(cx.waker().clone());
+            let waker = cx.waker().clone();
+            let mut task = self.cell.task.lock();
+            // Asked under this lock: the task of a life that was cut off before it ran may come late.
+            if self.cell.mailbox.is_read_by(self.incarnation) {
+                *task = Some(waker);
+            }
+            drop(task);
             self.is_known = true;
         }
         let Some(life) = self.cell.mailbox.enter_task(self.incarnation) else {
@@ -447,7 +461,7 @@ impl<A: Actor> Future for LifeTask<A> {
         };
         // SAFETY: the mailbox let this run begin.
         let ran = as_actor(&*self.cell, None, || unsafe {
-            life::run(&self.cell, life.0, &mut None, false, turn)
+            life::run(&self.cell, life.0, &mut None, false, turn, &mut None)
         });
         match ran {
             Ran::Rests => Poll::Pending,
@@ -549,8 +563,8 @@ impl<A: Actor> Role for ActorCell<A> {
         let incarnation = self.mailbox.reading(false).incarnation;
         for mut letter in self.mailbox.clear() {
             let table = letter.table();
-            (table.abandon)(&mut letter);
-            // What a message does when it is dropped is its author's code.
+            // Waking who asked is its executor's code, what a message does when it is dropped its author's.
+            let _ = guarded(|| (table.abandon)(&mut letter));
             let _ = guarded(|| drop(letter));
             self.dead_letter(
                 incarnation,
@@ -759,8 +773,11 @@ impl<A: Actor> ActorCell<A> {
 mod tests {
     use std::convert::Infallible;
 
+    use tokio::sync::mpsc;
+
     use super::*;
-    use crate::Context;
+    use crate::book::Lead;
+    use crate::{Context, Supervisor, System};
 
     struct Small;
 
@@ -787,5 +804,44 @@ mod tests {
                 "a {what} takes {size} bytes, more than {bound}"
             );
         }
+    }
+
+    #[tokio::test]
+    async fn a_task_that_comes_late_does_not_take_the_wakes_of_the_next_life() {
+        let tree = Supervisor::one_for_one("app").child(Small::spec("small", ()));
+        let builder = System::builder().in_current_runtime();
+        let system = builder.start(tree).await.expect("it starts");
+        let role = system.find::<Small>("app/small").expect("it is there");
+        let cell = role.cell();
+        system.stop().await;
+        let (notes, _inbox) = mpsc::unbounded_channel();
+        let boss = Boss::new(&*cell, &Lead::above(cell.id, notes));
+        let launch = || {
+            let launched = Arc::clone(&cell).launch(boss.clone());
+            let incarnation = launched.incarnation;
+            LifeTask {
+                cell: Arc::clone(&cell),
+                incarnation,
+                is_known: false,
+            }
+        };
+        let wakers = [(), ()].map(|()| Waker::from(Arc::new(Bell)));
+        let mut late = launch();
+        Arc::clone(&cell).cut_off(late.incarnation);
+        let mut next = launch();
+        let polls = [(&mut next, &wakers[1]), (&mut late, &wakers[0])];
+        let ended = polls.map(|(task, waker)| {
+            let polled = Pin::new(task).poll(&mut Task::from_waker(waker));
+            polled.is_ready()
+        });
+        assert_eq!(ended, [false, true]);
+        let is_next = |waker: &Waker| waker.will_wake(&wakers[1]);
+        assert!(cell.task.lock().as_ref().is_some_and(is_next));
+    }
+
+    struct Bell;
+
+    impl std::task::Wake for Bell {
+        fn wake(self: Arc<Self>) {}
     }
 }

@@ -112,8 +112,11 @@ impl<A: Actor> Life<A> {
     }
 
     /// Drops a life that nobody runs any more; what panics in it is an author's code.
-    pub(crate) fn dispose(life: Box<Self>) -> Result<(), Panic> {
-        guarded(|| drop(life))
+    pub(crate) fn dispose(mut life: Box<Self>) -> Result<(), Panic> {
+        // On its own: were both to panic in one go, that would be the end of the process.
+        let future = life.future.take();
+        let ended = guarded(|| drop(future));
+        guarded(|| drop(life)).and(ended)
     }
 
     /// Whether its next step is to take a message.
@@ -143,6 +146,9 @@ pub(crate) struct Turn<'a, 'b> {
 /// # Safety
 /// `life` and `hand`, a message that is in flight, are what the mailbox of the
 /// cell gave when this run was entered, and so no other thread runs it.
+///
+/// With the life may go all that holds the cell, whose actor's code runs to the
+/// end of this call, as its state is dropped: so that is kept in `last`.
 #[inline]
 pub(crate) unsafe fn run<A: Actor>(
     cell: &ActorCell<A>,
@@ -150,6 +156,7 @@ pub(crate) unsafe fn run<A: Actor>(
     hand: &mut Option<Letter<A>>,
     is_stamped: bool,
     mut turn: Turn<'_, '_>,
+    last: &mut Option<Arc<ActorCell<A>>>,
 ) -> Ran {
     loop {
         // SAFETY: as the caller promises.
@@ -164,7 +171,9 @@ pub(crate) unsafe fn run<A: Actor>(
             Ok(Stopped::Left(Left::Again)) => return Ran::Again,
             Ok(Stopped::Left(Left::Superseded)) => {
                 // SAFETY: the mailbox has let go of it, so it is this run's alone.
-                drop(Life::dispose(unsafe { Box::from_raw(life.as_ptr()) }));
+                let life = unsafe { Box::from_raw(life.as_ptr()) };
+                *last = Some(Arc::clone(life.stage.cx.cell()));
+                drop(Life::dispose(life));
                 return Ran::Over;
             }
             Ok(Stopped::Left(Left::Killed)) => {
@@ -179,12 +188,14 @@ pub(crate) unsafe fn run<A: Actor>(
                     continue;
                 }
                 // SAFETY: the mailbox has let go of it, so it is this run's alone.
-                drop(Life::dispose(unsafe { Box::from_raw(life.as_ptr()) }));
+                let life = unsafe { Box::from_raw(life.as_ptr()) };
+                *last = Some(Arc::clone(life.stage.cx.cell()));
+                drop(Life::dispose(life));
                 return Ran::Over;
             }
         }
         // SAFETY: as the caller promises.
-        unsafe { end(cell, life) };
+        unsafe { end(cell, life, last) };
         return Ran::Over;
     }
 }
@@ -243,7 +254,8 @@ unsafe fn steps<A: Actor>(
             Phase::Work => {
                 // SAFETY: see above.
                 let is_stamped = unsafe {
-                    if (*place).stage.cx.stop_requested() {
+                    // One that was cut off has no say about its end any more.
+                    if (*place).stage.cx.stop_requested() && !(*place).desk.is_killed() {
                         (*place).stop(cell, Ended::normal());
                         continue;
                     }
@@ -383,7 +395,11 @@ unsafe fn check_and_begin<A: Actor>(
 ///
 /// # Safety
 /// As [`run`]; the life is gone afterwards.
-unsafe fn end<A: Actor>(cell: &ActorCell<A>, life: NonNull<Life<A>>) {
+unsafe fn end<A: Actor>(
+    cell: &ActorCell<A>,
+    life: NonNull<Life<A>>,
+    last: &mut Option<Arc<ActorCell<A>>>,
+) {
     // SAFETY: as the caller promises.
     let (incarnation, boss, ended, was_reading) = unsafe {
         let life = &mut *life.as_ptr();
@@ -395,11 +411,9 @@ unsafe fn end<A: Actor>(cell: &ActorCell<A>, life: NonNull<Life<A>>) {
         let incarnation = life.stage.cx.incarnation();
         (incarnation, life.boss.clone(), ended, was_reading)
     };
-    // With the context goes what may be the last reference to the cell.
-    // SAFETY: as the caller promises.
-    let cell = Arc::clone(unsafe { (*life.as_ptr()).stage.cx.cell() });
     // SAFETY: the mailbox has let go of it, so it is this run's alone.
     let life = unsafe { Box::from_raw(life.as_ptr()) };
+    *last = Some(Arc::clone(life.stage.cx.cell()));
     // The state of a life that failed is never used again, and may panic when it is dropped.
     if let Err(panic) = Life::dispose(life) {
         cell.fail(incarnation, During::Stop, Cause::Panic(panic));
@@ -421,6 +435,10 @@ impl<A: Actor> Life<A> {
             Phase::Start => {
                 self.timer = None;
                 self.phase = Phase::Work;
+                if self.desk.is_killed() {
+                    // What is seen of the role is another life's affair by now; the next step ends this one.
+                    return;
+                }
                 cell.set_state(ActorState::Running);
                 tracing::debug!(actor = %cell.path, incarnation = self.incarnation(), "Actor started.");
                 self.boss.started(self.incarnation());
@@ -483,7 +501,8 @@ impl<A: Actor> Life<A> {
                         FailureKind::Panic => format!("it panicked: {text}"),
                         _ => text.to_owned(),
                     };
-                    refuse(reply, NoReply::Failed(text));
+                    // Waking who asked is its executor's code.
+                    let _ = guarded(|| refuse(reply, NoReply::Failed(text)));
                 }
                 self.tidy(Ended::failed(failure));
             }

@@ -83,6 +83,7 @@ mod on_workers {
 }
 
 mod hail;
+mod left_behind;
 mod on_the_spot;
 mod simulation;
 mod tidy;

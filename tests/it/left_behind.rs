@@ -1,0 +1,223 @@
+//! What is left of a life that was cut off, and of a start that was overtaken: on workers, and as tasks of one thread.
+
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use greenroom::prelude::*;
+use greenroom::{ActorState, WeakActorRef};
+use greenroom_it::*;
+use tokio::time::{sleep, timeout};
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Blocks its thread in a handler, and says what it finds in the end.
+struct Blocker {
+    me: WeakActorRef<Self>,
+    log: Log,
+    gone: mpsc::Sender<bool>,
+    panics: bool,
+}
+
+#[derive(Clone)]
+struct Blocks(Log, mpsc::Sender<bool>, bool);
+
+impl Actor for Blocker {
+    type Args = Blocks;
+    type Error = BoxError;
+
+    async fn start(args: Blocks, cx: &mut Context<Self>) -> Result<Self, BoxError> {
+        let Blocks(log, gone, panics) = args;
+        let me = cx.me().downgrade();
+        Ok(Blocker {
+            me,
+            log,
+            gone,
+            panics,
+        })
+    }
+
+    async fn stop(&mut self, _: &mut Context<Self>) -> Result<(), BoxError> {
+        self.log.add("stop");
+        Ok(())
+    }
+}
+
+impl Drop for Blocker {
+    fn drop(&mut self) {
+        // Whoever waited for it may have gone.
+        let _ = self.gone.send(self.me.upgrade().is_some());
+        assert!(!self.panics, "state");
+    }
+}
+
+/// How a handler goes on that has blocked its thread.
+#[derive(Clone, Copy)]
+enum Then {
+    Fail,
+    StopAndFail,
+    Pend,
+}
+
+struct Block(Then);
+impl Message for Block {
+    type Reply = ();
+}
+
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("future");
+    }
+}
+
+impl Handler<Block> for Blocker {
+    async fn handle(&mut self, Block(then): Block, cx: &mut Context<Self>) -> Result<(), BoxError> {
+        thread::sleep(500 * MS);
+        match then {
+            Then::Fail => {}
+            Then::StopAndFail => cx.stop(),
+            Then::Pend => {
+                let _bomb = Bomb;
+                std::future::pending::<()>().await;
+            }
+        }
+        Err("late".into())
+    }
+}
+
+/// Blocks an actor, stops its system, which leaves it behind, and waits until its state is dropped.
+fn left_behind(then: Then, panics: bool) -> (bool, Vec<String>) {
+    let log = Log::default();
+    let (gone, is_gone) = mpsc::channel();
+    greenroom::block_on(async {
+        let it = Blocker::spec("it", Blocks(log.clone(), gone, panics)).stop_within(10 * MS);
+        let tree = Supervisor::one_for_one("app").child(it);
+        let system = System::builder().workers(2).start(tree).await.unwrap();
+        let it = system.find::<Blocker>("app/it").unwrap();
+        it.tell(Block(then)).await.unwrap();
+        sleep(50 * MS).await;
+        system.stop().await;
+    });
+    let had_role = is_gone.recv_timeout(5 * SECOND).unwrap();
+    thread::sleep(50 * MS);
+    (had_role, log.take())
+}
+
+#[test]
+fn a_role_is_there_until_the_last_code_of_its_actor_has_run() {
+    for then in [Then::Fail, Then::Pend] {
+        let (had_role, _) = left_behind(then, false);
+        assert!(
+            had_role,
+            "the state is dropped as code of a role that is gone"
+        );
+    }
+}
+
+#[test]
+fn a_life_that_was_cut_off_does_not_stop_in_order_afterwards() {
+    let (_, log) = left_behind(Then::StopAndFail, false);
+    assert_eq!(log, Vec::<String>::new());
+}
+
+#[test]
+fn a_future_and_a_state_that_both_panic_when_dropped_are_survived() {
+    left_behind(Then::Pend, true);
+}
+
+/// Comes up at once in its first life, and falls at once; later lives take their time.
+struct Faller;
+
+impl Actor for Faller {
+    type Args = ();
+    type Error = BoxError;
+
+    async fn start((): (), cx: &mut Context<Self>) -> Result<Self, BoxError> {
+        if cx.incarnation() == 1 {
+            cx.me().try_tell(Fall)?;
+        } else {
+            sleep(20 * MS).await;
+        }
+        Ok(Faller)
+    }
+}
+
+struct Fall;
+impl Message for Fall {
+    type Reply = ();
+}
+
+impl Handler<Fall> for Faller {
+    async fn handle(&mut self, Fall: Fall, _: &mut Context<Self>) -> Result<(), BoxError> {
+        Err("fell".into())
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_falls_before_its_start_is_seen_does_not_hold_up_its_supervisor() {
+    let pool = Supervisor::dynamic("pool").backoff(Backoff::none());
+    let tree = Supervisor::one_for_one("app").child(pool);
+    let builder = System::builder().in_current_runtime();
+    let system = builder.start(tree).await.unwrap();
+    let pool = system.supervisor("app/pool").unwrap();
+    let started = timeout(SECOND, pool.start_child(Faller::spec("faller", ()))).await;
+    assert!(matches!(started, Ok(Ok(_))), "{started:?}");
+    let other = pool.start_child(Scripted::spec("other", Script::default()));
+    assert!(matches!(timeout(SECOND, other).await, Ok(Ok(_))));
+    system.stop().await;
+}
+
+/// Blocks its thread in the start of its second life, and takes long in the third.
+struct Slow;
+
+impl Actor for Slow {
+    type Args = ();
+    type Error = BoxError;
+
+    async fn start((): (), cx: &mut Context<Self>) -> Result<Self, BoxError> {
+        match cx.incarnation() {
+            1 => {}
+            2 => thread::sleep(600 * MS),
+            _ => sleep(2 * SECOND).await,
+        }
+        Ok(Slow)
+    }
+}
+
+impl Handler<Fall> for Slow {
+    async fn handle(&mut self, Fall: Fall, _: &mut Context<Self>) -> Result<(), BoxError> {
+        Err("fell".into())
+    }
+}
+
+#[test]
+fn a_start_that_was_left_behind_does_not_pass_for_that_of_the_next_life() {
+    greenroom::block_on(async {
+        let inner = Supervisor::one_for_one("inner")
+            .restart_limit(1, 3600 * SECOND)
+            .backoff(Backoff::none())
+            .child(Slow::spec("slow", ()).stop_within(10 * MS))
+            .child(Scripted::spec("other", Script::default()));
+        let tree = Supervisor::one_for_one("app")
+            .backoff(Backoff::none())
+            .child(inner);
+        let system = System::builder().workers(2).start(tree).await.unwrap();
+        let slow = system.find::<Slow>("app/inner/slow").unwrap();
+        let other = system.find::<Scripted>("app/inner/other").unwrap();
+        slow.tell(Fall).await.unwrap();
+        sleep(100 * MS).await;
+        // One more than may be restarted: all stop, and `slow` is left behind in its start.
+        other.tell(Panic("too much")).await.unwrap();
+        sleep(900 * MS).await;
+        let infos = system.snapshot();
+        let slow = infos
+            .iter()
+            .find(|info| info.path.name() == "slow")
+            .unwrap();
+        assert_eq!((slow.incarnation, slow.state), (3, ActorState::Starting));
+        system.stop().await;
+    });
+}
