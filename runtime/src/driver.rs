@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
+use std::thread::{self, ThreadId};
 
 use parking_lot::Mutex;
 
@@ -22,6 +23,8 @@ pub(crate) enum Driver {
 
 /// What is ready in a simulated system, and the dice that choose what is next.
 pub(crate) struct Simulation {
+    /// Where all actors run.
+    thread: ThreadId,
     state: Mutex<State>,
 }
 
@@ -40,6 +43,7 @@ const BUDGET_MAX: u64 = 4;
 impl Simulation {
     pub(crate) fn new(seed: u64) -> Arc<Self> {
         Arc::new(Simulation {
+            thread: thread::current().id(),
             state: Mutex::new(State {
                 ready: Vec::new(),
                 dice: seed,
@@ -72,7 +76,7 @@ impl Simulation {
 
     /// Whether an asker runs an idle actor on its own stack, this time.
     pub(crate) fn runs_inside(&self) -> bool {
-        self.roll(2) == 0
+        thread::current().id() == self.thread && self.roll(2) == 0
     }
 
     /// Runs what is ready, until the end of the system.

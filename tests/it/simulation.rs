@@ -1,6 +1,7 @@
 //! A simulated system: one seed, one order of events.
 
 use std::collections::BTreeSet;
+use std::thread;
 use std::time::Duration;
 
 use greenroom::prelude::*;
@@ -75,6 +76,30 @@ fn a_day_of_timers_passes_at_once() {
     });
     // So much less than a day that no machine is too slow for it.
     assert!(begun.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn who_asks_from_another_thread_runs_nobody_there() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    let runtime = runtime.enable_all().build().unwrap();
+    runtime.block_on(async {
+        let here = thread::current().id();
+        let builder = System::builder().simulated(1);
+        let system = builder.start(lone(&Script::default())).await.unwrap();
+        let it = system.find::<Scripted>("app/it").unwrap();
+        let there = greenroom::blocking(move || {
+            greenroom::block_on(async {
+                let mut there = 0;
+                for _ in 0..32 {
+                    let asked = it.ask(with(move |_| assert_eq!(thread::current().id(), here)));
+                    there += usize::from(asked.await.is_err());
+                }
+                there
+            })
+        });
+        assert_eq!(there.await, 0);
+        system.stop().await;
+    });
 }
 
 #[test]
