@@ -388,6 +388,10 @@ impl<U: Unpark> Ready<U> {
             return;
         }
         self.seize(line);
+        if self.has_ended() {
+            // What was on its way through here was not there for those who left.
+            return self.sweep(line);
+        }
         self.wake_one();
     }
 
