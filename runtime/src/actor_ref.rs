@@ -118,6 +118,12 @@ impl<A: Actor> ActorRef<A> {
     /// The time covers both the wait for room in the mailbox and the wait for the
     /// reply. Nothing happens until the future is awaited.
     ///
+    /// On a worker of the system, an actor that has nothing to do answers on the
+    /// stack of the actor that asks, which is several times faster. So a handler
+    /// that computes or blocks without an await is waited for whatever the limit;
+    /// several asks that are joined are then answered one after the other; and what
+    /// the asker has entered, such as a span of `tracing`, is there for the answer too.
+    ///
     /// # Errors
     ///
     /// [`AskError`] says whether the message was handled, and gives it back if

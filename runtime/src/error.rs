@@ -106,8 +106,12 @@ pub enum AskError<M> {
     },
     /// The actor waits, itself or through others, for the one that asks; the message was not handled.
     ///
-    /// Only an ask made inside a handler can bring it: the handler would wait for
-    /// its own end. Nobody waited for it, and nobody else in the cycle is told.
+    /// Only an ask that a handler (or `start`) awaits itself can bring it, not one
+    /// in a task that it spawns: the handler would wait for its own end. Nobody
+    /// waited for it, and nobody else in the cycle is told. But a `?` on it crashes
+    /// the actor as any other error does, and whoever had asked that one gets
+    /// [`Failed`](AskError::Failed): handle it, or [tell](crate::ActorRef::tell)
+    /// instead of ask.
     Cycle {
         /// The message, given back.
         message: M,
@@ -269,7 +273,7 @@ impl<M> fmt::Display for TryTellError<M> {
         match self {
             TryTellError::Full { path, .. } => write!(
                 f,
-                "the mailbox of {path} is full; wait for room with `tell`, or send less"
+                "the mailbox of {path} is full; wait for room with `tell` if its spec lets senders wait, or send less"
             ),
             TryTellError::Stopped { path, .. } => stopped(f, path),
         }

@@ -28,6 +28,12 @@
 //! sockets, and clients built on it. For streams to [attach](Context::attach),
 //! `tokio-stream` or `futures` serve.
 //!
+//! A handler that blocks its thread, by a long computation or a call that waits,
+//! holds up that worker's event loop: the timers and sockets of every actor that
+//! awaits there, also of those that others could run. Use [`blocking`], or split
+//! the work. It is reported after a while ([`Builder::stuck_after`]), and so may be
+//! those that it holds up.
+//!
 //! # Logs
 //!
 //! Failures, restarts and give-ups are `tracing` events; set a subscriber up in

@@ -406,7 +406,7 @@ impl<E, L: Copy> Mailbox<E, L> {
         Mailbox {
             capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
             overflow,
-            // What is never timed has a mask that only the first message passes, and no ticks.
+            // What is never timed has a mask that hardly a message passes, and no ticks.
             mask: match every {
                 0 => u32::MAX,
                 every => every.next_power_of_two() - 1,
@@ -464,7 +464,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             }
             let number = inner.enqueued;
             if number & u64::from(self.mask) == 0 || tick & self.ticks != inner.tick {
-                inner.stamp(number, tick & self.ticks);
+                inner.stamp(number, tick, self.ticks);
             }
             inner.enqueued = number + 1;
             if inner.state == State::Idle && self.overflow != Overflow::DropOldest {
@@ -569,7 +569,7 @@ impl<E, L: Copy> Mailbox<E, L> {
     fn push(&self, inner: &mut Inner<E, L>, message: E, tick: u32) {
         let number = inner.enqueued;
         if number & u64::from(self.mask) == 0 || tick & self.ticks != inner.tick {
-            inner.stamp(number, tick & self.ticks);
+            inner.stamp(number, tick, self.ticks);
         }
         inner.queue.push_back(message);
         inner.enqueued = number + 1;
@@ -1308,7 +1308,11 @@ impl<E, L> Inner<E, L> {
     }
 
     #[cold]
-    fn stamp(&mut self, number: u64, tick: u32) {
+    fn stamp(&mut self, number: u64, tick: u32, ticks: u32) {
+        if ticks == 0 {
+            // Nothing is timed; only the first message comes here.
+            return;
+        }
         self.tick = tick;
         let now = Instant::now();
         self.rare().stamps.push_back((number, now));

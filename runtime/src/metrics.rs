@@ -194,12 +194,12 @@ impl Metric {
             Metric::MailboxWait => (
                 "greenroom_mailbox_wait_seconds",
                 Histogram,
-                "Time that messages were queued before their handler began.",
+                "Time that messages were queued before their handler began, of a sample of them: greenroom_mailbox_dequeued_total counts all.",
             ),
             Metric::MessageHandle => (
                 "greenroom_message_handle_seconds",
                 Histogram,
-                "Time that handlers took, waits inside the handler included.",
+                "Time that handlers took, waits inside the handler included, of a sample of messages: greenroom_messages_handled_total counts all.",
             ),
             Metric::Busy => (
                 "greenroom_busy_seconds_total",

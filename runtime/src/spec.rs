@@ -86,10 +86,12 @@ impl<A: Actor> Spec<A> {
 
     /// Sets what happens to a message that finds the mailbox full; [`Overflow::Wait`] by default, so that nothing is lost.
     ///
-    /// A published event never waits: where senders would have to, and where the
-    /// newest is to be dropped, it is the event that is lost. Whatever is lost is
-    /// counted and kept as a dead letter. A question ([`ask`](crate::ActorRef::ask))
-    /// that finds no room is always given back. What the actor's own timers, streams
+    /// A published event never waits: unless the oldest is to be dropped for it, it is
+    /// the event that is lost. Whatever is lost is counted and kept as a dead letter.
+    /// A question ([`ask`](crate::ActorRef::ask)) is never lost for want of room: it
+    /// waits within its limit where senders do, and is given back at once where they
+    /// do not. So is what is sent by [`try_tell`](crate::ActorRef::try_tell), but for a
+    /// mailbox that drops the oldest. What the actor's own timers, streams
     /// and background futures send is lost where it would be given back.
     #[must_use]
     pub fn overflow(mut self, overflow: Overflow) -> Self {

@@ -121,6 +121,8 @@ impl Builder {
     /// A worker is a thread with an event loop of its own. An actor runs on the
     /// worker where it is woken, so that a conversation stays on one core; what is
     /// more than one worker can do is taken over by others that have nothing to do.
+    /// Timers and sockets stay with the worker that they were made on: a handler that
+    /// blocks holds them up; see [`blocking`](crate::blocking).
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers.max(1));
         self
@@ -138,7 +140,8 @@ impl Builder {
     ///
     /// For tests: under a runtime whose clock is paused
     /// (`#[tokio::test(start_paused = true)]`) the same seed makes the same run,
-    /// as long as nobody reads another clock, the network or other randomness.
+    /// as long as nobody reads another clock, the network or other randomness, or
+    /// has work done on other threads ([`blocking`](crate::blocking)).
     /// It is to be called in a current-thread tokio runtime.
     pub fn simulated(mut self, seed: u64) -> Self {
         self.runs = Runs::Simulated(seed);

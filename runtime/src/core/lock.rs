@@ -2,7 +2,8 @@
 //!
 //! One atomic read-modify-write to take it and a plain store to give it back.
 //! Whoever waits spins a little and then lets others run. No code of an author
-//! is called inside, nothing allocates but a vector that grows, so sections end.
+//! is called inside, and nothing waits; what allocates does so rarely (a queue
+//! that grows, the line of waiting senders), so sections end soon.
 
 use super::sync::{AtomicBool, Ordering, UnsafeCell, relax};
 
