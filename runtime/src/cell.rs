@@ -30,6 +30,7 @@ use crate::mailbox::{
     Admission, Control, CutOff, Desk, GivenUp, Mailbox, Overflow, Ticket, WhenFull,
 };
 use crate::metrics::Group;
+use crate::pool::count_handled;
 use crate::registry::AnyTopic;
 use crate::role::{
     Asker, Boss, Ended, Launched, RestartReason, Role, StateCell, as_actor, asker, wait_for_reply,
@@ -379,7 +380,7 @@ impl<A: Actor> Body<A> {
         // SAFETY: the table is of this type. It is never dropped, so it takes part in no count,
         // and the cell outlives the run.
         let waker = ManuallyDrop::new(unsafe { Waker::from_raw(raw) });
-        let turn = Turn {
+        let mut turn = Turn {
             task: &mut Task::from_waker(&waker),
             budget,
             woken_by_task: false,
@@ -388,8 +389,9 @@ impl<A: Actor> Body<A> {
         let mut last = None;
         // SAFETY: the mailbox let this run begin.
         let ran = as_actor(cell, asked, || unsafe {
-            life::run(cell, life, &mut hand, is_stamped, turn, &mut last)
+            life::run(cell, life, &mut hand, is_stamped, &mut turn, &mut last)
         });
+        count_handled(budget - turn.budget);
         if let Some(last) = last {
             // With it may go what the actor is built from, which is an author's.
             let _ = guarded(|| drop(last));
@@ -453,7 +455,7 @@ impl<A: Actor> Future for LifeTask<A> {
         let Some(life) = self.cell.mailbox.enter_task(self.incarnation) else {
             return Poll::Ready(());
         };
-        let turn = Turn {
+        let mut turn = Turn {
             task: cx,
             budget: TASK_BUDGET,
             woken_by_task: true,
@@ -461,7 +463,7 @@ impl<A: Actor> Future for LifeTask<A> {
         };
         // SAFETY: the mailbox let this run begin.
         let ran = as_actor(&*self.cell, None, || unsafe {
-            life::run(&self.cell, life.0, &mut None, false, turn, &mut None)
+            life::run(&self.cell, life.0, &mut None, false, &mut turn, &mut None)
         });
         match ran {
             Ran::Rests => Poll::Pending,

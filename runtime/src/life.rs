@@ -155,16 +155,16 @@ pub(crate) unsafe fn run<A: Actor>(
     life: NonNull<Life<A>>,
     hand: &mut Option<Letter<A>>,
     is_stamped: bool,
-    mut turn: Turn<'_, '_>,
+    turn: &mut Turn<'_, '_>,
     last: &mut Option<Arc<ActorCell<A>>>,
 ) -> Ran {
     loop {
         // SAFETY: as the caller promises.
         let stopped = guarded(|| unsafe {
             if hand.is_some() {
-                begin(cell, life, hand, is_stamped, &mut turn);
+                begin(cell, life, hand, is_stamped, turn);
             }
-            steps(cell, life, hand, &mut turn)
+            steps(cell, life, hand, turn)
         });
         match stopped {
             Ok(Stopped::Left(Left::Gone)) => return Ran::Rests,

@@ -16,6 +16,7 @@
 //! Before a thread sleeps in the kernel it looks for 5 microseconds whether
 //! another worker has surplus: waking it would take longer than that.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -48,6 +49,17 @@ const STRIDE: u32 = 32;
 const STRIDE_TIME: Duration = Duration::from_micros(50);
 /// A search before sleep is so long.
 const SPIN: Duration = Duration::from_micros(5);
+
+thread_local! {
+    /// Messages that were handled on this thread since the clock was last read.
+    static HANDLED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Takes note that a run has handled so many messages.
+#[inline(always)]
+pub(crate) fn count_handled(messages: usize) {
+    HANDLED.set(HANDLED.get() + messages as u64);
+}
 
 /// Wakes the task of a worker.
 #[derive(Default)]
@@ -268,7 +280,10 @@ impl Turn {
             let now = Instant::now();
             if let Some(last) = last {
                 let took = now - last;
-                let cost = took.as_nanos() / u128::from(stride);
+                // What a message takes, and not a run, which may handle many: a batch of cheap ones
+                // is best left where its sender is.
+                let done = HANDLED.replace(0).max(u64::from(stride));
+                let cost = took.as_nanos() / u128::from(done);
                 owner.learn(u64::try_from(cost).unwrap_or(u64::MAX));
                 stride = if took < STRIDE_TIME {
                     (stride * 2).min(STRIDE)
