@@ -42,7 +42,7 @@ async fn a_full_mailbox_gives_the_message_back() {
     assert!(matches!(&error, TryTellError::Full { path, .. } if path.as_str() == "app/it"));
     assert_eq!(
         error.to_string(),
-        "the mailbox of app/it is full; wait for room with `tell`, or send less"
+        "the mailbox of app/it is full; wait for room with `tell` if its spec lets senders wait, or send less"
     );
     assert_eq!(error.into_message(), Say("c"));
     script.gate.add_permits(1);
