@@ -102,8 +102,9 @@ impl<A: Actor> Spec<A> {
     /// Runs the actor on worker `n`, counted from 0, and on no other; by default it runs where it is woken.
     ///
     /// For code that is bound to a thread, or to keep a core to itself. It is
-    /// dear: a message from another thread to a worker that sleeps takes some
-    /// 10 to 25 µs, against 30 ns where an actor runs where it is woken. `n` beyond
+    /// dear: a message from another thread to a worker that sleeps wakes a thread,
+    /// which takes microseconds; a hop to an actor that runs where it is woken takes
+    /// some 45 ns (`greenroom-bench --only pingpong`). `n` beyond
     /// the number of workers begins anew at 0. Systems that run as tasks of
     /// another runtime, or are simulated, have no workers and ignore it.
     #[must_use]

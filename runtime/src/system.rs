@@ -94,7 +94,7 @@ impl Builder {
     /// that comes to a mailbox a tenth of a second or more after the one that was
     /// timed before, so rare messages are all timed, and ages are true to a tenth
     /// of a second. With 1 every message is timed and ages are exact, which costs
-    /// some 50 to 100 ns a message: tests in virtual time want it, as only real time
+    /// three readings of the clock a message: tests in virtual time want it, as only real time
     /// ticks the tenths, and a [simulated](Self::simulated) system does it by itself.
     pub fn measure_every(mut self, n: u32) -> Self {
         self.measure_every = Some(n);
