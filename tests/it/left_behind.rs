@@ -1,38 +1,66 @@
 //! What is left of a life that was cut off, and of a start that was overtaken: on workers, and as tasks of one thread.
 
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use greenroom::prelude::*;
 use greenroom::{ActorState, WeakActorRef};
 use greenroom_it::*;
+use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
+/// Where code blocks its thread until the test lets it go on.
+#[derive(Clone)]
+struct Gate {
+    reached: mpsc::Sender<()>,
+    opened: Arc<Mutex<mpsc::Receiver<()>>>,
+}
+
+impl Gate {
+    fn new() -> (Self, mpsc::Receiver<()>, mpsc::Sender<()>) {
+        let (reached, is_reached) = mpsc::channel();
+        let (open, opened) = mpsc::channel();
+        let opened = Arc::new(Mutex::new(opened));
+        (Gate { reached, opened }, is_reached, open)
+    }
+
+    fn block(&self) {
+        self.reached.send(()).unwrap();
+        self.opened.lock().recv().unwrap();
+    }
+}
+
+fn hear<T>(from: &mpsc::Receiver<T>) -> T {
+    from.recv_timeout(10 * SECOND).unwrap()
+}
+
 /// Blocks its thread in a handler, and says what it finds in the end.
 struct Blocker {
     me: WeakActorRef<Self>,
     log: Log,
+    gate: Gate,
     gone: mpsc::Sender<bool>,
     panics: bool,
 }
 
 #[derive(Clone)]
-struct Blocks(Log, mpsc::Sender<bool>, bool);
+struct Blocks(Log, Gate, mpsc::Sender<bool>, bool);
 
 impl Actor for Blocker {
     type Args = Blocks;
     type Error = BoxError;
 
     async fn start(args: Blocks, cx: &mut Context<Self>) -> Result<Self, BoxError> {
-        let Blocks(log, gone, panics) = args;
+        let Blocks(log, gate, gone, panics) = args;
         let me = cx.me().downgrade();
         Ok(Blocker {
             me,
             log,
+            gate,
             gone,
             panics,
         })
@@ -75,7 +103,7 @@ impl Drop for Bomb {
 
 impl Handler<Block> for Blocker {
     async fn handle(&mut self, Block(then): Block, cx: &mut Context<Self>) -> Result<(), BoxError> {
-        thread::sleep(500 * MS);
+        self.gate.block();
         match then {
             Then::Fail => {}
             Then::StopAndFail => cx.stop(),
@@ -92,17 +120,26 @@ impl Handler<Block> for Blocker {
 fn left_behind(then: Then, panics: bool) -> (bool, Vec<String>) {
     let log = Log::default();
     let (gone, is_gone) = mpsc::channel();
-    greenroom::block_on(async {
-        let it = Blocker::spec("it", Blocks(log.clone(), gone, panics)).stop_within(10 * MS);
+    let (gate, is_blocked, open) = Gate::new();
+    let role = greenroom::block_on(async {
+        let blocks = Blocks(log.clone(), gate, gone, panics);
+        let it = Blocker::spec("it", blocks).stop_within(10 * MS);
         let tree = Supervisor::one_for_one("app").child(it);
         let system = System::builder().workers(2).start(tree).await.unwrap();
         let it = system.find::<Blocker>("app/it").unwrap();
         it.tell(Block(then)).await.unwrap();
-        sleep(50 * MS).await;
+        hear(&is_blocked);
         system.stop().await;
+        it.downgrade()
     });
-    let had_role = is_gone.recv_timeout(5 * SECOND).unwrap();
-    thread::sleep(50 * MS);
+    open.send(()).unwrap();
+    let had_role = hear(&is_gone);
+    // The run is over when it has let go of the role.
+    let limit = Instant::now() + 10 * SECOND;
+    while role.upgrade().is_some() {
+        assert!(Instant::now() < limit, "the run does not end");
+        thread::yield_now();
+    }
     (had_role, log.take())
 }
 
@@ -170,20 +207,38 @@ async fn a_child_that_falls_before_its_start_is_seen_does_not_hold_up_its_superv
     system.stop().await;
 }
 
-/// Blocks its thread in the start of its second life, and takes long in the third.
-struct Slow;
+/// Blocks its thread in the start of its second life; the start of the third does not end.
+struct Slow {
+    incarnation: u64,
+    ended: mpsc::Sender<u64>,
+}
+
+#[derive(Clone)]
+struct Slows(Gate, mpsc::Sender<()>, mpsc::Sender<u64>);
 
 impl Actor for Slow {
-    type Args = ();
+    type Args = Slows;
     type Error = BoxError;
 
-    async fn start((): (), cx: &mut Context<Self>) -> Result<Self, BoxError> {
-        match cx.incarnation() {
+    async fn start(args: Slows, cx: &mut Context<Self>) -> Result<Self, BoxError> {
+        let Slows(gate, third, ended) = args;
+        let incarnation = cx.incarnation();
+        match incarnation {
             1 => {}
-            2 => thread::sleep(600 * MS),
-            _ => sleep(2 * SECOND).await,
+            2 => gate.block(),
+            _ => {
+                third.send(())?;
+                std::future::pending::<()>().await;
+            }
         }
-        Ok(Slow)
+        Ok(Slow { incarnation, ended })
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        // Whoever waited for it may have gone.
+        let _ = self.ended.send(self.incarnation);
     }
 }
 
@@ -196,10 +251,14 @@ impl Handler<Fall> for Slow {
 #[test]
 fn a_start_that_was_left_behind_does_not_pass_for_that_of_the_next_life() {
     greenroom::block_on(async {
+        let (gate, is_blocked, open) = Gate::new();
+        let (third, is_third) = mpsc::channel();
+        let (ended, has_ended) = mpsc::channel();
+        let slows = Slows(gate, third, ended);
         let inner = Supervisor::one_for_one("inner")
             .restart_limit(1, 3600 * SECOND)
             .backoff(Backoff::none())
-            .child(Slow::spec("slow", ()).stop_within(10 * MS))
+            .child(Slow::spec("slow", slows).stop_within(10 * MS))
             .child(Scripted::spec("other", Script::default()));
         let tree = Supervisor::one_for_one("app")
             .backoff(Backoff::none())
@@ -208,10 +267,12 @@ fn a_start_that_was_left_behind_does_not_pass_for_that_of_the_next_life() {
         let slow = system.find::<Slow>("app/inner/slow").unwrap();
         let other = system.find::<Scripted>("app/inner/other").unwrap();
         slow.tell(Fall).await.unwrap();
-        sleep(100 * MS).await;
+        hear(&is_blocked);
         // One more than may be restarted: all stop, and `slow` is left behind in its start.
         other.tell(Panic("too much")).await.unwrap();
-        sleep(900 * MS).await;
+        hear(&is_third);
+        open.send(()).unwrap();
+        assert_eq!([hear(&has_ended), hear(&has_ended)], [1, 2]);
         let infos = system.snapshot();
         let slow = infos
             .iter()
