@@ -5,7 +5,6 @@ use std::backtrace::Backtrace;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::Write;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::pin::Pin;
@@ -220,15 +219,15 @@ pub(crate) struct ShortType<'a>(pub(crate) &'a str);
 
 impl fmt::Display for ShortType<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // `{{closure}}` and `{impl#0}` stand in the place of modules.
-        let is_word = |c: char| c.is_alphanumeric() || "_:{}#".contains(c);
+        // `{{closure}}` and `{impl#0}` stand in the place of modules. By bytes, as this is part of every
+        // restart; a letter beyond ASCII is part of a word.
+        let is_word = |b: u8| b.is_ascii_alphanumeric() || b >= 0x80 || b"_:{}#".contains(&b);
         let mut rest = self.0;
         while !rest.is_empty() {
-            let end = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
-            let (word, tail) = rest.split_at(end);
-            f.write_str(word.rsplit("::").next().unwrap_or(word))?;
-            let next = tail.find(is_word).unwrap_or(tail.len());
-            let (between, after) = tail.split_at(next);
+            let end = |of: &str, word: bool| of.bytes().position(|b| is_word(b) != word);
+            let (word, tail) = rest.split_at(end(rest, true).unwrap_or(rest.len()));
+            f.write_str(word.rsplit_once("::").map_or(word, |(_, last)| last))?;
+            let (between, after) = tail.split_at(end(tail, false).unwrap_or(tail.len()));
             f.write_str(between)?;
             rest = after;
         }
@@ -324,10 +323,12 @@ impl Traced {
 
     /// Whether a panic at this place, in this second, is the first there to be traced.
     fn is_first(&self, place: &Location<'_>, second: u64) -> bool {
-        let mut hasher = DefaultHasher::new();
-        (place.file(), place.line(), place.column()).hash(&mut hasher);
-        let hash = hasher.finish();
-        let slot = &self.0[hash as usize % self.0.len()];
+        // The address of the file name will do: were it in memory twice, a place would be traced twice. The
+        // multiplication spreads it (Fibonacci hashing, Knuth vol. 3).
+        let line = u64::from(place.line()) << 16 | u64::from(place.column());
+        let file = place.file().as_ptr().addr() as u64;
+        let hash = (file ^ line.rotate_left(32)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let slot = &self.0[(hash >> 56) as usize];
         // The upper half tells the place, the lower half the second after this one; never 0.
         let mark = (hash & !u64::from(u32::MAX)) | (second + 1) & u64::from(u32::MAX);
         slot.swap(mark, Ordering::Relaxed) != mark
@@ -396,6 +397,10 @@ mod tests {
         let name = std::any::type_name::<Vec<Inner>>();
         assert_eq!(ShortType(name).to_string(), "Vec<Inner>");
         assert_eq!(ShortType("a::b::{{closure}}::Go").to_string(), "Go");
+        assert_eq!(
+            ShortType("a::Größe<dyn b::Ü + c::Send>").to_string(),
+            "Größe<dyn Ü + Send>"
+        );
     }
 
     #[test]
