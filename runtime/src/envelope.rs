@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context as Task, Poll};
 
 use tokio::time::Instant;
 
@@ -163,9 +164,21 @@ impl<A: Actor> Family for Letters<A> {
 /// Looks whether a letter may still be handled by the life of this number.
 pub(crate) type Check<A> = fn(&mut Letter<A>, u64) -> Result<(), Dropped>;
 
-/// Makes the future that handles the message in hand.
-type Begin<A> =
-    unsafe fn(&mut Option<Letter<A>>, NonNull<Life<A>>) -> Pooled<Outcome<<A as Actor>::Error>>;
+/// Handles the message in hand.
+type Begin<A> = unsafe fn(&mut Option<Letter<A>>, NonNull<Life<A>>, &mut Task<'_>) -> Begun;
+
+/// How far the handling of a message has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// It has ended, and the life goes on to the next.
+    Ended,
+    /// The handler pends: its future is the life's.
+    Pends,
+    /// It has failed, and the life has another phase now.
+    Failed,
+    /// The mailbox was taken from this life meanwhile.
+    CutOff,
+}
 
 /// What can be done with a letter.
 pub(crate) struct LetterTable<A: Actor> {
@@ -173,10 +186,11 @@ pub(crate) struct LetterTable<A: Actor> {
     pub(crate) message_type: fn() -> &'static str,
     /// Whether it may still be handled by this life, or why not; `None` where nothing can stand against it.
     pub(crate) check: Option<Check<A>>,
-    /// Makes the future that handles the message.
+    /// Handles the message, or begins to.
     ///
     /// # Safety
-    /// The future is dropped before the life, and while it exists nobody else touches the life's stage.
+    /// It is in hand, with this table. The life has no future; the one that it may have afterwards, also when this
+    /// panics, is dropped before the life, and while it exists nobody else touches the life's stage.
     pub(crate) begin: Begin<A>,
     /// Tells whoever asked that the message will not be handled, and its timer that it is not queued any more.
     pub(crate) abandon: fn(&mut Letter<A>),
@@ -202,10 +216,10 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Told<M>> for Letters<A> {
         form: Form::of::<Told<M>>(),
         message_type: type_name::<M>,
         check: None,
-        begin: |hand, life| match hand.take().map(Letter::downcast::<Told<M>>) {
-            // SAFETY: as the caller promises.
-            Some(Ok(Told(message))) => unsafe { handle(message, None, life) },
-            _ => unreachable!("a letter of another type has another table"),
+        // SAFETY: as the caller promises.
+        begin: |hand, life, task| unsafe {
+            let Told(message) = Letter::take::<Told<M>>(hand);
+            handle(message, None, life, task)
         },
         abandon: |_| {},
     };
@@ -217,10 +231,10 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Asked<M>> for Letters<A> {
         form: Form::of::<Asked<M>>(),
         message_type: type_name::<M>,
         check: None,
-        begin: |hand, life| match hand.take().map(Letter::downcast::<Asked<M>>) {
-            // SAFETY: as the caller promises.
-            Some(Ok(Asked { message, reply })) => unsafe { handle(message, reply, life) },
-            _ => unreachable!("a letter of another type has another table"),
+        // SAFETY: as the caller promises.
+        begin: |hand, life, task| unsafe {
+            let Asked { message, reply } = Letter::take::<Asked<M>>(hand);
+            handle(message, reply, life, task)
         },
         abandon: |letter| {
             if let Some(asked) = letter.get_mut::<Asked<M>>() {
@@ -239,10 +253,10 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Parcel<M>> for Letters<A> {
             Some(parcel) => parcel.check(incarnation),
             None => Ok(()),
         }),
-        begin: |hand, life| match hand.take().map(Letter::downcast::<Parcel<M>>) {
-            // SAFETY: as the caller promises.
-            Some(Ok(Parcel { message, reply, .. })) => unsafe { handle(message, reply, life) },
-            _ => unreachable!("a letter of another type has another table"),
+        // SAFETY: as the caller promises.
+        begin: |hand, life, task| unsafe {
+            let Parcel { message, reply, .. } = Letter::take::<Parcel<M>>(hand);
+            handle(message, reply, life, task)
         },
         abandon: |letter| {
             if let Some(parcel) = letter.get_mut::<Parcel<M>>() {
@@ -339,10 +353,11 @@ unsafe fn handle<A: Handler<M>, M: Message>(
     message: M,
     reply: Option<ReplyTo<M>>,
     life: NonNull<Life<A>>,
-) -> Pooled<Outcome<A::Error>> {
+    task: &mut Task<'_>,
+) -> Begun {
     // SAFETY: the caller lets nobody else at the stage while the future exists, so these are the
     // only references, and lets it end before the life, so that they are as good as static to it.
-    let stage = unsafe { &mut (*life.as_ptr()).stage };
+    let (stage, rest) = unsafe { (&mut (*life.as_ptr()).stage, Life::rest(life)) };
     let is_asked = reply.is_some();
     if let Some(reply) = reply {
         // With the context, so that it outlives a panic and can be told of it.
@@ -356,7 +371,18 @@ unsafe fn handle<A: Handler<M>, M: Message>(
         is_asked,
         _message: PhantomData,
     };
-    Pooled::new(then, || actor.handle(message, &mut stage.cx))
+    let handle = || actor.handle(message, &mut stage.cx);
+    // SAFETY: the life has no future, and this is its runner.
+    match unsafe { Pooled::run_new(then, handle, task, rest) } {
+        Poll::Pending => Begun::Pends,
+        Poll::Ready(Outcome::Well) => Begun::Ended,
+        Poll::Ready(Outcome::CutOff) => Begun::CutOff,
+        Poll::Ready(Outcome::Failed(error)) => {
+            // SAFETY: the future, and its references to the stage, have ended.
+            unsafe { Life::failed_at_once(life, error) };
+            Begun::Failed
+        }
+    }
 }
 
 impl<A: Handler<M>, M: Message> Then<Result<M::Reply, A::Error>> for Handled<A, M> {

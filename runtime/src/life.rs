@@ -22,7 +22,7 @@ use tokio::time::Sleep;
 use crate::cell::ActorCell;
 use crate::core::pooled::{Pooled, Then};
 use crate::dead_letter::DeadLetterReason;
-use crate::envelope::{Check, Letter, LetterTable, NoReply, refuse};
+use crate::envelope::{Begun, Check, Letter, LetterTable, NoReply, refuse};
 use crate::failure::{Cause, During, FailureKind, Panic, guarded, text_of};
 use crate::mailbox::{Control, Desk, Left, Next};
 use crate::role::{Boss, Ended, RestartReason, publish_asks};
@@ -128,6 +128,31 @@ impl<A: Actor> Life<A> {
     pub(crate) fn boss(&self) -> &Boss {
         &self.boss
     }
+
+    /// Where the future of a handler is left that does not end at once.
+    ///
+    /// # Safety
+    /// The life is alive.
+    #[inline(always)]
+    pub(crate) unsafe fn rest(life: NonNull<Self>) -> NonNull<Option<Pooled<Outcome<A::Error>>>> {
+        // SAFETY: as the caller promises; only the address of the field is taken.
+        unsafe { NonNull::new_unchecked(&raw mut (*life.as_ptr()).future) }
+    }
+
+    /// The handler of the message in hand has failed.
+    ///
+    /// # Safety
+    /// This is the life's only runner, and it has no future.
+    #[cold]
+    pub(crate) unsafe fn failed_at_once(life: NonNull<Self>, error: A::Error) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let life = &mut *life.as_ptr();
+            let cell = Arc::as_ptr(life.stage.cx.cell());
+            // The life keeps the cell, and is still there afterwards.
+            life.failed(&*cell, error);
+        }
+    }
 }
 
 /// Who runs a life, and for how long.
@@ -160,12 +185,7 @@ pub(crate) unsafe fn run<A: Actor>(
 ) -> Ran {
     loop {
         // SAFETY: as the caller promises.
-        let stopped = guarded(|| unsafe {
-            if hand.is_some() {
-                begin(cell, life, hand, is_stamped, turn);
-            }
-            steps(cell, life, hand, turn)
-        });
+        let stopped = guarded(|| unsafe { steps(cell, life, hand, is_stamped, turn) });
         match stopped {
             Ok(Stopped::Left(Left::Gone)) => return Ran::Rests,
             Ok(Stopped::Left(Left::Again)) => return Ran::Again,
@@ -205,106 +225,160 @@ pub(crate) unsafe fn run<A: Actor>(
 ///
 /// # Safety
 /// As [`run`].
-#[inline]
+#[inline(always)]
 unsafe fn steps<A: Actor>(
     cell: &ActorCell<A>,
     life: NonNull<Life<A>>,
     hand: &mut Option<Letter<A>>,
+    is_stamped: bool,
     turn: &mut Turn<'_, '_>,
 ) -> Stopped {
-    let place = life.as_ptr();
-    // SAFETY, for all of this function: `life` is alive and this is its only runner. While a
-    // future exists it is the only one at the stage; here the other fields are used meanwhile.
     loop {
-        // SAFETY: see above.
-        if let Some(future) = unsafe { &mut (*place).future } {
-            match future.poll(turn.task) {
-                Poll::Ready(outcome) => {
-                    // SAFETY: see above.
-                    unsafe {
-                        (*place).future = None;
-                        match outcome {
-                            Outcome::Well if (*place).phase == Phase::Work => {}
-                            Outcome::Well => (*place).completed(cell),
-                            Outcome::Failed(error) => (*place).failed(cell, error),
-                            Outcome::CutOff => return Stopped::Left(Left::Superseded),
-                        }
-                    }
+        // SAFETY: as the caller promises.
+        let stopped = unsafe {
+            if (*life.as_ptr()).takes_messages() {
+                work(cell, life, hand, is_stamped, turn)
+            } else {
+                step(cell, life, turn)
+            }
+        };
+        if let Some(stopped) = stopped {
+            return stopped;
+        }
+    }
+}
+
+/// Takes one message after the other in hand, until that is not the next step, or the run ends.
+///
+/// # Safety
+/// As [`run`]; the life takes messages.
+#[inline(always)]
+unsafe fn work<A: Actor>(
+    cell: &ActorCell<A>,
+    life: NonNull<Life<A>>,
+    hand: &mut Option<Letter<A>>,
+    mut is_stamped: bool,
+    turn: &mut Turn<'_, '_>,
+) -> Option<Stopped> {
+    let place = life.as_ptr();
+    // SAFETY, for all of this function: `life` is alive and this is its only runner, and while
+    // a handler runs nothing but the desk is touched here.
+    loop {
+        if hand.is_none() {
+            // SAFETY: see above.
+            unsafe {
+                // One that was cut off has no say about its end any more.
+                if (*place).stage.cx.stop_requested() && !(*place).desk.is_killed() {
+                    (*place).stop(cell, Ended::normal());
+                    return None;
                 }
-                Poll::Pending => {
-                    // SAFETY: see above.
-                    unsafe {
-                        if (*place).phase == Phase::Start && (*place).is_late(cell, turn.task) {
-                            (*place).future = None;
-                            (*place).start_timed_out(cell);
-                            continue;
-                        }
-                        if turn.is_asked {
-                            publish_asks();
-                        }
-                        return Stopped::Left(
-                            cell.mailbox.pend(&(*place).desk, turn.woken_by_task),
-                        );
-                    }
+                if turn.budget == 0 {
+                    return Some(Stopped::Left(cell.mailbox.pause(&(*place).desk)));
+                }
+                is_stamped = cell.mailbox.next_at_once(&(*place).desk, hand);
+                if hand.is_none() && !(*place).draining && cell.mailbox.rest(&(*place).desk) {
+                    return Some(Stopped::Left(Left::Gone));
                 }
             }
         }
-        // SAFETY: see above; there is no future now.
-        match unsafe { (*place).phase } {
-            Phase::Work => {
-                // SAFETY: see above.
-                let is_stamped = unsafe {
-                    // One that was cut off has no say about its end any more.
-                    if (*place).stage.cx.stop_requested() && !(*place).desk.is_killed() {
-                        (*place).stop(cell, Ended::normal());
-                        continue;
-                    }
-                    if turn.budget == 0 {
-                        return Stopped::Left(cell.mailbox.pause(&(*place).desk));
-                    }
-                    cell.mailbox.next_at_once(&(*place).desk, hand)
-                };
-                // SAFETY: see above.
-                unsafe {
-                    if hand.is_some() {
-                        begin(cell, life, hand, is_stamped, turn);
-                        continue;
-                    }
-                    if !(*place).draining && cell.mailbox.rest(&(*place).desk) {
-                        return Stopped::Left(Left::Gone);
-                    }
-                }
-                // SAFETY: see above.
-                match unsafe { cell.mailbox.next(&(*place).desk, (*place).draining) } {
-                    Next::Message(letter, is_stamped) => {
-                        *hand = Some(letter);
-                        // SAFETY: see above.
-                        unsafe { begin(cell, life, hand, is_stamped, turn) };
-                    }
-                    Next::Idle => return Stopped::Left(Left::Gone),
-                    // SAFETY: see above.
-                    Next::Control(control) => unsafe { (*place).obey(cell, control) },
-                    Next::Empty => {
-                        // SAFETY: see above.
-                        unsafe { (*place).stop(cell, Ended::shutdown()) };
-                    }
-                    Next::Killed => return Stopped::Left(Left::Killed),
-                    Next::Superseded => return Stopped::Left(Left::Superseded),
-                }
-            }
+        if hand.is_none() {
             // SAFETY: see above.
-            Phase::Start => unsafe {
+            match unsafe { cell.mailbox.next(&(*place).desk, (*place).draining) } {
+                Next::Message(letter, has_stamp) => {
+                    *hand = Some(letter);
+                    is_stamped = has_stamp;
+                }
+                Next::Idle => return Some(Stopped::Left(Left::Gone)),
+                Next::Control(control) => {
+                    // SAFETY: see above.
+                    unsafe { (*place).obey(cell, control) };
+                    return None;
+                }
+                Next::Empty => {
+                    // SAFETY: see above.
+                    unsafe { (*place).stop(cell, Ended::shutdown()) };
+                    return None;
+                }
+                Next::Killed => return Some(Stopped::Left(Left::Killed)),
+                Next::Superseded => return Some(Stopped::Left(Left::Superseded)),
+            }
+        }
+        // SAFETY: see above.
+        match unsafe { begin(cell, life, hand, is_stamped, turn) } {
+            Begun::Ended => {}
+            // SAFETY: see above.
+            Begun::Pends => return Some(unsafe { pended(cell, life, turn) }),
+            Begun::Failed => return None,
+            Begun::CutOff => return Some(Stopped::Left(Left::Superseded)),
+        }
+    }
+}
+
+/// Ends a run whose future pends.
+///
+/// # Safety
+/// As [`run`].
+#[inline(never)]
+unsafe fn pended<A: Actor>(
+    cell: &ActorCell<A>,
+    life: NonNull<Life<A>>,
+    turn: &mut Turn<'_, '_>,
+) -> Stopped {
+    if turn.is_asked {
+        publish_asks();
+    }
+    // SAFETY: as the caller promises.
+    let desk = unsafe { &(*life.as_ptr()).desk };
+    Stopped::Left(cell.mailbox.pend(desk, turn.woken_by_task))
+}
+
+/// Does one step other than to take a message: goes on with what pends, or from one phase to the next.
+///
+/// # Safety
+/// As [`run`].
+#[inline(never)]
+unsafe fn step<A: Actor>(
+    cell: &ActorCell<A>,
+    life: NonNull<Life<A>>,
+    turn: &mut Turn<'_, '_>,
+) -> Option<Stopped> {
+    let place = life.as_ptr();
+    // SAFETY, for all of this function: `life` is alive and this is its only runner. While a
+    // future exists it is the only one at the stage; here the other fields are used meanwhile.
+    unsafe {
+        if let Some(future) = &mut (*place).future {
+            let polled = future.poll(turn.task);
+            let Poll::Ready(outcome) = polled else {
+                if (*place).phase == Phase::Start && (*place).is_late(cell, turn.task) {
+                    (*place).future = None;
+                    (*place).start_timed_out(cell);
+                    return None;
+                }
+                return Some(pended(cell, life, turn));
+            };
+            (*place).future = None;
+            match outcome {
+                Outcome::Well if (*place).phase == Phase::Work => {}
+                Outcome::Well => (*place).completed(cell),
+                Outcome::Failed(error) => (*place).failed(cell, error),
+                Outcome::CutOff => return Some(Stopped::Left(Left::Superseded)),
+            }
+            return None;
+        }
+        match (*place).phase {
+            // Messages are taken elsewhere.
+            Phase::Work => {}
+            Phase::Start => {
                 if (*place).desk.is_killed() {
-                    return Stopped::Left(Left::Killed);
+                    return Some(Stopped::Left(Left::Killed));
                 }
                 let args = cell.args.clone();
                 let stage = &mut (*place).stage;
                 let actor = &raw mut stage.actor;
                 let cx = &mut stage.cx;
                 (*place).future = Some(Pooled::new(Started(actor), || A::start(args, cx)));
-            },
-            // SAFETY: see above.
-            Phase::Stop => unsafe {
+            }
+            Phase::Stop => {
                 let stage = &mut (*place).stage;
                 match &mut stage.actor {
                     Some(actor) => {
@@ -313,9 +387,8 @@ unsafe fn steps<A: Actor>(
                     }
                     None => (*place).phase = Phase::Tidy,
                 }
-            },
-            // SAFETY: see above.
-            Phase::Tidy => unsafe {
+            }
+            Phase::Tidy => {
                 let stage = &mut (*place).stage;
                 if stage.cx.has_tasks() {
                     let cx = &mut stage.cx;
@@ -326,13 +399,14 @@ unsafe fn steps<A: Actor>(
                 } else {
                     (*place).phase = Phase::Over;
                 }
-            },
-            Phase::Over => return Stopped::Over,
+            }
+            Phase::Over => return Some(Stopped::Over),
         }
     }
+    None
 }
 
-/// Takes a message in hand: its future is the next step.
+/// Takes a message in hand, and handles it as far as that goes at once.
 ///
 /// # Safety
 /// As [`run`]; the life has no future.
@@ -343,9 +417,11 @@ unsafe fn begin<A: Actor>(
     hand: &mut Option<Letter<A>>,
     is_stamped: bool,
     turn: &mut Turn<'_, '_>,
-) {
+) -> Begun {
     let place = life.as_ptr();
-    let Some(letter) = hand else { return };
+    let Some(letter) = hand else {
+        return Begun::Ended;
+    };
     let table = letter.table();
     turn.budget -= 1;
     // SAFETY: as the caller promises.
@@ -357,8 +433,8 @@ unsafe fn begin<A: Actor>(
             (*place).stage.cx.begin_timed(queued);
         }
         match table.check {
-            None => (*place).future = Some((table.begin)(hand, life)),
-            Some(check) => check_and_begin(cell, life, hand, check),
+            None => (table.begin)(hand, life, turn.task),
+            Some(check) => check_and_begin(cell, life, hand, check, turn),
         }
     }
 }
@@ -373,9 +449,12 @@ unsafe fn check_and_begin<A: Actor>(
     life: NonNull<Life<A>>,
     hand: &mut Option<Letter<A>>,
     check: Check<A>,
-) {
+    turn: &mut Turn<'_, '_>,
+) -> Begun {
     let place = life.as_ptr();
-    let Some(letter) = hand else { return };
+    let Some(letter) = hand else {
+        return Begun::Ended;
+    };
     let table = letter.table();
     // SAFETY: as the caller promises.
     unsafe {
@@ -385,8 +464,9 @@ unsafe fn check_and_begin<A: Actor>(
             // What a message does when it is dropped is its author's code, and no reason to end
             // this life.
             let _ = guarded(|| *hand = None);
+            Begun::Ended
         } else {
-            (*place).future = Some((table.begin)(hand, life));
+            (table.begin)(hand, life, turn.task)
         }
     }
 }

@@ -121,6 +121,28 @@ impl<K: Family> Inline<K> {
         })
     }
 
+    /// Takes the value out, leaving none behind.
+    ///
+    /// # Safety
+    /// There is one, and it is a `V`.
+    #[inline(always)]
+    pub(crate) unsafe fn take<V: Send + 'static>(held: &mut Option<Self>) -> V
+    where
+        K: Kind<V>,
+    {
+        debug_assert!(held.as_ref().is_some_and(Self::is::<V>));
+        // SAFETY: as the caller promises; what was taken is never dropped.
+        unsafe {
+            let held = ManuallyDrop::new(held.take().unwrap_unchecked());
+            let data = held.data.as_ptr().cast::<u8>();
+            if is_inline::<V>() {
+                data.cast::<V>().read()
+            } else {
+                *data.cast::<Box<V>>().read()
+            }
+        }
+    }
+
     /// Looks at the value if it is a `V`.
     pub(crate) fn get_mut<V: Send + 'static>(&mut self) -> Option<&mut V>
     where

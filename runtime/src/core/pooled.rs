@@ -243,6 +243,32 @@ impl<N, F> TableOf<N, F> {
             }
         },
     };
+
+    /// A buffer for it.
+    #[inline(always)]
+    fn take() -> NonNull<Head> {
+        if Self::CLASS == LARGE {
+            allocate(Self::LAYOUT.0)
+        } else {
+            take(Self::CLASS)
+        }
+    }
+
+    /// # Safety
+    /// The buffer was taken for these types.
+    #[inline(always)]
+    unsafe fn chain(head: NonNull<Head>) -> *mut Chain<N, F> {
+        // SAFETY: the offset lies inside the buffer.
+        unsafe { head.byte_add(Self::LAYOUT.1) }.cast().as_ptr()
+    }
+
+    /// # Safety
+    /// As [`chain`](Self::chain).
+    #[inline(always)]
+    unsafe fn future(head: NonNull<Head>) -> *mut F {
+        // SAFETY: as the caller promises; only the address of the field is taken.
+        unsafe { (&raw mut (*Self::chain(head)).future).cast() }
+    }
 }
 
 /// A future with the result `T` in a buffer, its type forgotten.
@@ -264,22 +290,30 @@ impl<T> Pooled<T> {
         N: Then<F::Output, Result = T> + Send + 'static,
         F: Future + Send + 'static,
     {
-        let head = if TableOf::<N, F>::CLASS == LARGE {
-            allocate(TableOf::<N, F>::LAYOUT.0)
-        } else {
-            take(TableOf::<N, F>::CLASS)
-        };
+        let head = TableOf::<N, F>::take();
         // The buffer is lost if making the future panics, which the allocator never hears of: a
         // guard would cost every message.
         // SAFETY: the buffer is ours alone and holds the head, and behind it a chain, as its layout
-        // says; the parts are written one by one, so that none is moved.
+        // says; the future is written into its place, so that it is not moved.
         unsafe {
-            let chain = head
-                .byte_add(TableOf::<N, F>::LAYOUT.1)
-                .cast::<Chain<N, F>>()
-                .as_ptr();
-            (&raw mut (*chain).future).cast::<F>().write(make());
-            (&raw mut (*chain).then).write(Some(then));
+            TableOf::<N, F>::future(head).write(make());
+            Self::complete(head, Some(then), PhantomData::<F>)
+        }
+    }
+
+    /// Adds what follows to a future that is in its buffer.
+    ///
+    /// # Safety
+    /// The buffer was taken for these types; a live future is in it, unless `then` is missing.
+    #[inline(always)]
+    unsafe fn complete<N, F>(head: NonNull<Head>, then: Option<N>, _: PhantomData<F>) -> Self
+    where
+        N: Then<F::Output, Result = T> + Send + 'static,
+        F: Future + Send + 'static,
+    {
+        // SAFETY: as the caller promises.
+        unsafe {
+            (&raw mut (*TableOf::<N, F>::chain(head)).then).write(then);
             (*head.as_ptr()).table = Some(&TableOf::<N, F>::TABLE);
         }
         Pooled {
@@ -301,6 +335,76 @@ impl<T> Pooled<T> {
                 Poll::Ready(then.then(output))
             },
             _result: PhantomData,
+        }
+    }
+
+    /// Makes a future in a buffer and polls it at once: where it ends at once, which most do, the compiler sees
+    /// through both. Where it pends, or panics, it is in `rest` afterwards.
+    ///
+    /// # Safety
+    /// There is no future in `rest`, and nobody else touches that during the call.
+    #[inline(always)]
+    pub(crate) unsafe fn run_new<N, F>(
+        then: N,
+        make: impl FnOnce() -> F,
+        cx: &mut Context<'_>,
+        rest: NonNull<Option<Self>>,
+    ) -> Poll<T>
+    where
+        N: Then<F::Output, Result = T> + Send + 'static,
+        F: Future + Send + 'static,
+    {
+        /// Leaves the future in `rest`, also when it panics.
+        struct Begun<N, F, T>
+        where
+            N: Then<F::Output, Result = T> + Send + 'static,
+            F: Future + Send + 'static,
+        {
+            head: NonNull<Head>,
+            then: Option<N>,
+            rest: NonNull<Option<Pooled<T>>>,
+            _future: PhantomData<F>,
+        }
+        impl<N, F, T> Drop for Begun<N, F, T>
+        where
+            N: Then<F::Output, Result = T> + Send + 'static,
+            F: Future + Send + 'static,
+        {
+            #[inline]
+            fn drop(&mut self) {
+                // SAFETY: the future is in the buffer, or has been dropped there if `then` is gone;
+                // and the caller leaves `rest` to this call.
+                unsafe {
+                    let future = Pooled::complete(self.head, self.then.take(), PhantomData::<F>);
+                    self.rest.write(Some(future));
+                }
+            }
+        }
+        let head = TableOf::<N, F>::take();
+        // The buffer is lost if making the future panics, see `new`.
+        // SAFETY: the buffer is ours alone and holds the head, and behind it a chain. What is
+        // written there is a live future, which does not move until it is dropped.
+        unsafe {
+            let future = TableOf::<N, F>::future(head);
+            future.write(make());
+            let mut begun = Begun::<N, F, T> {
+                head,
+                then: Some(then),
+                rest,
+                _future: PhantomData,
+            };
+            let Poll::Ready(output) = Pin::new_unchecked(&mut *future).poll(cx) else {
+                return Poll::Pending;
+            };
+            let then = begun.then.take();
+            future.drop_in_place();
+            std::mem::forget(begun);
+            let table = &TableOf::<N, F>::TABLE;
+            give_back(head, table.class, table.layout);
+            match then {
+                Some(then) => Poll::Ready(then.then(output)),
+                None => Poll::Pending,
+            }
         }
     }
 
