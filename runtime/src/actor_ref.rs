@@ -304,6 +304,19 @@ impl<'a, M: Message> Tell<'a, M> {
     }
 
     #[cold]
+    fn begin_entry(&mut self, message: M) {
+        let parcel = Parcel {
+            expires: self.expires,
+            ..Parcel::told(message)
+        };
+        let mut entry = Entry::new(self.to, parcel, Way::Tell);
+        if let Some(limit) = self.within {
+            entry.limit(limit);
+        }
+        self.entry = Some(Box::new(entry));
+    }
+
+    #[cold]
     fn poll_entry(&mut self, cx: &mut Task<'_>) -> Poll<Result<(), TellError<M>>> {
         let Some(entry) = &mut self.entry else {
             return Poll::Ready(Ok(()));
@@ -346,15 +359,7 @@ impl<M: Message> Future for Tell<'_, M> {
                     Err(back) => message = back,
                 }
             }
-            let parcel = Parcel {
-                expires: this.expires,
-                ..Parcel::told(message)
-            };
-            let mut entry = Entry::new(this.to, parcel, Way::Tell);
-            if let Some(limit) = this.within {
-                entry.limit(limit);
-            }
-            this.entry = Some(Box::new(entry));
+            this.begin_entry(message);
         }
         this.poll_entry(cx)
     }

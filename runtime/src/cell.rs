@@ -256,7 +256,14 @@ impl<A: Actor> ActorCell<A> {
         if self.has_entries() {
             // SAFETY: a life that is ready is freed by whoever runs it next, and by nobody else.
             self.schedule(unsafe { Runnable::new(life.body()) });
-        } else if let Some(task) = &*self.task.lock() {
+        } else {
+            self.wake_task();
+        }
+    }
+
+    #[cold]
+    fn wake_task(&self) {
+        if let Some(task) = &*self.task.lock() {
             task.wake_by_ref();
         }
     }
@@ -264,12 +271,8 @@ impl<A: Actor> ActorCell<A> {
     #[inline]
     fn schedule(&self, ready: Runnable) {
         match &self.system.driver {
-            Driver::Pool(pool) => match self.terms.worker {
-                None => pool.schedule(ready),
-                Some(worker) => pool.schedule_on(usize::from(worker), ready),
-            },
-            Driver::Simulated(simulation) => simulation.schedule(ready),
-            Driver::Tasks => unreachable!("tasks are not scheduled but woken"),
+            Driver::Pool(pool) if self.terms.worker.is_none() => pool.schedule(ready),
+            driver => driver.schedule(ready, self.terms.worker),
         }
     }
 
@@ -654,10 +657,10 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
         let runs_here = self.may_run_for(asker);
         // An idle actor waits for nobody, so asking it closes no cycle. Where it cannot be run here
         // it might be met by others before it is known who waits for it.
-        let at_once = if is_inside && !runs_here {
-            Err((message, reply))
-        } else {
-            envelope::offer_asked(&self.mailbox, message, reply, is_inside)
+        let at_once = match (is_inside, runs_here) {
+            (true, true) => envelope::offer_asked::<true, A, M, _>(&self.mailbox, message, reply),
+            (true, false) => Err((message, reply)),
+            (false, _) => envelope::offer_asked::<false, A, M, _>(&self.mailbox, message, reply),
         };
         let ready = match at_once {
             Ok(ready) => ready,
@@ -740,7 +743,7 @@ impl<A: Actor> ActorCell<A> {
         if let Err(cycle) = wait_for_reply(ActorCell::node(self), asking) {
             return Err(Back::Cycle(message, cycle));
         }
-        envelope::offer_asked(&self.mailbox, message, reply, false)
+        envelope::offer_asked::<false, A, M, _>(&self.mailbox, message, reply)
             .map_err(|(message, reply)| Back::NoRoom(message, reply))
     }
 

@@ -21,6 +21,19 @@ pub(crate) enum Driver {
     Simulated(Arc<Simulation>),
 }
 
+impl Driver {
+    /// Makes it run soon, on this worker if there is one that it has to run on.
+    #[cold]
+    pub(crate) fn schedule(&self, ready: Runnable, worker: Option<u16>) {
+        match (self, worker) {
+            (Driver::Pool(pool), None) => pool.schedule(ready),
+            (Driver::Pool(pool), Some(worker)) => pool.schedule_on(usize::from(worker), ready),
+            (Driver::Simulated(simulation), _) => simulation.schedule(ready),
+            (Driver::Tasks, _) => unreachable!("tasks are not scheduled but woken"),
+        }
+    }
+}
+
 /// What is ready in a simulated system, and the dice that choose what is next.
 pub(crate) struct Simulation {
     /// Where all actors run.

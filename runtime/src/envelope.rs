@@ -113,25 +113,24 @@ pub(crate) fn offer_told<A: Handler<M>, M: Message, L: Copy>(
     message: M,
 ) -> Result<Option<L>, M> {
     if is_inline::<Told<M>>() {
-        return mailbox.offer_at_once(message, false, |message| Letter::new(Told(message)));
+        return mailbox.offer_at_once::<false, _>(message, |message| Letter::new(Told(message)));
     }
     // A box is made before the lock is taken.
     let letter = Letter::new(Told(message));
     mailbox
-        .offer_at_once(letter, false, |letter| letter)
+        .offer_at_once::<false, _>(letter, |letter| letter)
         .map_err(|letter| Parcel::from_letter(letter).message)
 }
 
-/// The same for a question; with `only_idle`, only where the actor has nothing else to do.
+/// The same for a question; with `ONLY_IDLE`, only where the actor has nothing else to do.
 #[inline(always)]
-pub(crate) fn offer_asked<A: Handler<M>, M: Message, L: Copy>(
+pub(crate) fn offer_asked<const ONLY_IDLE: bool, A: Handler<M>, M: Message, L: Copy>(
     mailbox: &Mailbox<Letter<A>, L>,
     message: M,
     reply: ReplyTo<M>,
-    only_idle: bool,
 ) -> Result<Option<L>, (M, ReplyTo<M>)> {
     if is_inline::<Asked<M>>() {
-        return mailbox.offer_at_once((message, reply), only_idle, |(message, reply)| {
+        return mailbox.offer_at_once::<ONLY_IDLE, _>((message, reply), |(message, reply)| {
             let reply = Some(reply);
             Letter::new(Asked { message, reply })
         });
@@ -140,7 +139,7 @@ pub(crate) fn offer_asked<A: Handler<M>, M: Message, L: Copy>(
     let reply = Some(reply);
     let letter = Letter::new(Asked { message, reply });
     mailbox
-        .offer_at_once(letter, only_idle, |letter| letter)
+        .offer_at_once::<ONLY_IDLE, _>(letter, |letter| letter)
         .map_err(|letter| match Parcel::from_letter(letter) {
             Parcel {
                 message,

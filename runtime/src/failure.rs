@@ -268,27 +268,31 @@ pub(crate) async fn catch<T>(
 }
 
 /// Calls `f`, turning a panic into a value with its place and backtrace.
+#[inline(always)]
 pub(crate) fn guarded<T>(f: impl FnOnce() -> T) -> Result<T, Panic> {
     install_hook();
     GUARDED.set(GUARDED.get() + 1);
     let result = panic::catch_unwind(AssertUnwindSafe(f));
     GUARDED.set(GUARDED.get() - 1);
-    result.map_err(|payload| {
-        let text = payload_text(&*payload);
-        // Dropping the payload runs the user's code once more.
-        if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
-            std::mem::forget(second);
-        }
-        // A place that was noted for another panic, which its author caught, is not this one's.
-        let site = SITE.take().filter(|site| site.text == text);
-        let (location, backtrace) =
-            site.map_or((None, None), |site| (Some(site.place), site.backtrace));
-        Panic {
-            text,
-            location,
-            backtrace,
-        }
-    })
+    result.map_err(caught)
+}
+
+#[cold]
+fn caught(payload: Box<dyn Any + Send>) -> Panic {
+    let text = payload_text(&*payload);
+    // Dropping the payload runs the user's code once more.
+    if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        std::mem::forget(second);
+    }
+    // A place that was noted for another panic, which its author caught, is not this one's.
+    let site = SITE.take().filter(|site| site.text == text);
+    let (location, backtrace) =
+        site.map_or((None, None), |site| (Some(site.place), site.backtrace));
+    Panic {
+        text,
+        location,
+        backtrace,
+    }
 }
 
 /// Shows an author's error; what panics in its `Display` is no reason to lose the failure.

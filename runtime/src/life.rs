@@ -174,7 +174,7 @@ pub(crate) struct Turn<'a, 'b> {
 ///
 /// With the life may go all that holds the cell, whose actor's code runs to the
 /// end of this call, as its state is dropped: so that is kept in `last`.
-#[inline]
+#[inline(always)]
 pub(crate) unsafe fn run<A: Actor>(
     cell: &ActorCell<A>,
     life: NonNull<Life<A>>,
@@ -183,9 +183,29 @@ pub(crate) unsafe fn run<A: Actor>(
     turn: &mut Turn<'_, '_>,
     last: &mut Option<Arc<ActorCell<A>>>,
 ) -> Ran {
-    loop {
+    // SAFETY: as the caller promises.
+    match guarded(|| unsafe { steps(cell, life, hand, is_stamped, turn) }) {
+        Ok(Stopped::Left(Left::Gone)) => Ran::Rests,
+        Ok(Stopped::Left(Left::Again)) => Ran::Again,
         // SAFETY: as the caller promises.
-        let stopped = guarded(|| unsafe { steps(cell, life, hand, is_stamped, turn) });
+        stopped => unsafe { ends(cell, life, stopped, turn, last) },
+    }
+}
+
+/// A run that the life, or its handler, will not survive.
+///
+/// # Safety
+/// As [`run`].
+#[cold]
+#[inline(never)]
+unsafe fn ends<A: Actor>(
+    cell: &ActorCell<A>,
+    life: NonNull<Life<A>>,
+    mut stopped: Result<Stopped, Panic>,
+    turn: &mut Turn<'_, '_>,
+    last: &mut Option<Arc<ActorCell<A>>>,
+) -> Ran {
+    loop {
         match stopped {
             Ok(Stopped::Left(Left::Gone)) => return Ran::Rests,
             Ok(Stopped::Left(Left::Again)) => return Ran::Again,
@@ -205,6 +225,15 @@ pub(crate) unsafe fn run<A: Actor>(
                 // SAFETY: as the caller promises.
                 let goes_on = unsafe { (*life.as_ptr()).panicked(cell, panic) };
                 if goes_on {
+                    // It takes no more messages.
+                    stopped = guarded(|| {
+                        loop {
+                            // SAFETY: as the caller promises.
+                            if let Some(stopped) = unsafe { step(cell, life, turn) } {
+                                return stopped;
+                            }
+                        }
+                    });
                     continue;
                 }
                 // SAFETY: the mailbox has let go of it, so it is this run's alone.
@@ -366,8 +395,7 @@ unsafe fn step<A: Actor>(
             return None;
         }
         match (*place).phase {
-            // Messages are taken elsewhere.
-            Phase::Work => {}
+            Phase::Work => unreachable!("to take a message is not one of these steps"),
             Phase::Start => {
                 if (*place).desk.is_killed() {
                     return Some(Stopped::Left(Left::Killed));

@@ -400,6 +400,13 @@ impl Woken {
     }
 }
 
+/// Puts a message where none is; so nothing has to be dropped there.
+#[inline(always)]
+fn put<E>(place: &mut Option<E>, message: Option<E>) {
+    debug_assert!(place.is_none(), "a message lies where another is put");
+    std::mem::forget(std::mem::replace(place, message));
+}
+
 impl<E, L: Copy> Mailbox<E, L> {
     /// A closed mailbox; [`begin_life`](Self::begin_life) opens it.
     pub(crate) fn new(capacity: usize, overflow: Overflow, every: u32) -> Self {
@@ -443,20 +450,19 @@ impl<E, L: Copy> Mailbox<E, L> {
     /// It is made of its parts in its place in the queue: moving it there costs more than all the
     /// rest. `make` runs under the lock, and so only puts together what is there.
     ///
-    /// With `only_idle` it is queued only where the actor has nothing else to do.
+    /// With `ONLY_IDLE` it is queued only where the actor has nothing else to do.
     ///
     /// # Errors
     /// Gives the parts back where it takes [`offer`](Self::offer) to say what becomes of the message.
     #[inline(always)]
-    pub(crate) fn offer_at_once<T>(
+    pub(crate) fn offer_at_once<const ONLY_IDLE: bool, T>(
         &self,
         parts: T,
-        only_idle: bool,
         make: impl FnOnce(T) -> E,
     ) -> Result<Option<L>, T> {
         let tick = clock::tick();
         self.inner.with(|inner| {
-            if only_idle && inner.state != State::Idle {
+            if ONLY_IDLE && inner.state != State::Idle {
                 return Err(parts);
             }
             if !inner.open || inner.someone_waits || !self.has_room(inner) {
@@ -474,7 +480,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                     // all others that reach its batch hold this lock.
                     let batch = unsafe { &mut *reader.desk.as_ref().batch.with_mut(|batch| batch) };
                     batch.stamped = inner.next_stamp;
-                    batch.first = Some(make(parts));
+                    put(&mut batch.first, Some(make(parts)));
                     reader.life
                 }));
             }
@@ -746,7 +752,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             debug_assert!(!batch.running, "a life is run by two");
             batch.running = true;
             if takes {
-                *hand = batch.first.take();
+                put(hand, batch.first.take());
             }
             let is_stamped = hand.is_some() && self.count_taken() == batch.stamped;
             desk.end();
@@ -856,7 +862,7 @@ impl<E, L: Copy> Mailbox<E, L> {
         // SAFETY: the caller is the only runner, and whoever else wants the batch waits for the
         // end of this section.
         let batch = desk.batch.with_mut(|batch| unsafe { &mut *batch });
-        *hand = batch.messages.pop_front();
+        put(hand, batch.messages.pop_front());
         let mut is_stamped = false;
         if hand.is_some() {
             is_stamped = self.count_taken() == batch.stamped;

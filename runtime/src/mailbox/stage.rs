@@ -91,7 +91,7 @@ impl Stage {
 
     /// Sends where there is room; returns the life that is to be run.
     pub(super) fn send(&self, n: u32) -> Option<Life> {
-        match self.mailbox.offer_at_once(n, false, |n| self.value(n)) {
+        match self.mailbox.offer_at_once::<false, _>(n, |n| self.value(n)) {
             Ok(ready) => ready,
             Err(n) => match self.mailbox.offer(self.value(n), WhenFull::Refuse) {
                 Admission::Accepted { ready } => ready,
@@ -103,7 +103,7 @@ impl Stage {
 
     /// Sends, or stands in line.
     pub(super) fn send_or_wait(&self, n: u32, bell: &Arc<Bell>) -> Sent {
-        let n = match self.mailbox.offer_at_once(n, false, |n| self.value(n)) {
+        let n = match self.mailbox.offer_at_once::<false, _>(n, |n| self.value(n)) {
             Ok(ready) => return Sent::Accepted(ready),
             Err(n) => n,
         };

@@ -69,7 +69,7 @@ impl Bench {
     }
 
     fn offer(&self, n: u32, when_full: WhenFull<'_>) -> Admission<u32, usize> {
-        match self.mailbox.offer_at_once(n, false, |n| n) {
+        match self.mailbox.offer_at_once::<false, _>(n, |n| n) {
             Ok(ready) => Admission::Accepted { ready },
             Err(n) => self.mailbox.offer(n, when_full),
         }
