@@ -41,8 +41,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::clock;
+use crate::core::biased::Biased;
 use crate::core::fence;
-use crate::core::lock::Lock;
 use crate::core::sync::{AtomicBool, AtomicU8, AtomicU64, Ordering, UnsafeCell, relax};
 use crate::failure::{Failure, guarded};
 use crate::tally::{Dropped, Rejected, Tally};
@@ -60,7 +60,7 @@ pub(crate) struct Mailbox<E, L> {
     /// and one that comes in another tick than the one timed before, if these bits are set.
     ticks: u32,
     overflow: Overflow,
-    inner: Lock<Inner<E, L>>,
+    inner: Biased<Inner<E, L>>,
 }
 
 /// What a mailbox does with a message that finds it full.
@@ -419,7 +419,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                 every => every.next_power_of_two() - 1,
             },
             ticks: if every == 0 { 0 } else { u32::MAX },
-            inner: Lock::new(Inner {
+            inner: Biased::new(Inner {
                 state: State::Down,
                 woken: false,
                 open: false,

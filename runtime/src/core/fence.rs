@@ -70,6 +70,22 @@ pub(crate) fn light() {
     }
 }
 
+/// Whether the side that is passed often costs next to nothing, as it does in a model.
+#[inline]
+pub(crate) fn is_cheap() -> bool {
+    process::is_there() || cfg!(any(greenroom_loom, greenroom_shuttle))
+}
+
+/// [`light`] for what is only there if it [is cheap](is_cheap).
+#[inline(always)]
+pub(crate) fn light_if_cheap() {
+    if cfg!(any(greenroom_loom, greenroom_shuttle)) {
+        fence(Ordering::SeqCst);
+    } else {
+        std::sync::atomic::compiler_fence(Ordering::SeqCst);
+    }
+}
+
 /// The side of the fence that is passed rarely: afterwards every other thread is before or behind its own [`light`].
 #[cold]
 pub(crate) fn heavy() {

@@ -4,6 +4,7 @@
 //! (every interleaving of a few threads), under the sanitizers and valgrind
 //! (every access to memory). CONTRIBUTING.md names the commands.
 
+pub(crate) mod biased;
 pub(crate) mod fence;
 pub(crate) mod frames;
 pub(crate) mod inline;
