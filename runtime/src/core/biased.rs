@@ -20,6 +20,8 @@
 use super::fence;
 use super::sync::{AtomicBool, AtomicU8, Ordering, UnsafeCell, relax};
 
+/// What decides who may enter stands first, beside what the value has there.
+#[repr(C)]
 pub(crate) struct Biased<T> {
     state: State,
     value: UnsafeCell<T>,
@@ -38,10 +40,10 @@ struct State {
 /// Who comes here.
 struct Habit {
     latest: u8,
+    /// How many owners it has had; once they are too many it has no more.
+    owners: u8,
     /// How often the latest has to come again, with nobody in between, to become the owner; 0 if it never will.
     left: u16,
-    /// How often somebody has to come to become the owner; 0 if nobody will any more.
-    patience: u16,
 }
 
 /// Nobody is the owner.
@@ -57,7 +59,8 @@ const PATIENCE: u16 = if cfg!(any(greenroom_loom, greenroom_shuttle)) {
 } else {
     1_024
 };
-const PATIENCE_MAX: u16 = PATIENCE * 16;
+/// Each time it takes four times as many, and after so many times it is over.
+const OWNERS: u8 = 3;
 
 #[cfg(not(any(greenroom_loom, greenroom_shuttle)))]
 thread_local! {
@@ -120,8 +123,8 @@ impl<T> Biased<T> {
                 owner: AtomicU8::new(NOBODY),
                 habit: UnsafeCell::new(Habit {
                     latest: NOBODY,
+                    owners: if fence::is_cheap() { 0 } else { OWNERS },
                     left: 0,
-                    patience: if fence::is_cheap() { PATIENCE } else { 0 },
                 }),
             },
             value: UnsafeCell::new(value),
@@ -201,10 +204,10 @@ impl State {
             self.disown(habit);
         }
         habit.latest = if me == UNKNOWN { introduce() } else { me };
-        habit.left = if habit.latest == ANYBODY {
+        habit.left = if habit.latest == ANYBODY || habit.owners >= OWNERS {
             0
         } else {
-            habit.patience
+            PATIENCE << (2 * habit.owners)
         };
     }
 
@@ -217,11 +220,7 @@ impl State {
             relax(n);
             n += 1;
         }
-        habit.patience = if habit.patience < PATIENCE_MAX {
-            habit.patience * 4
-        } else {
-            0
-        };
+        habit.owners += 1;
     }
 }
 
@@ -296,7 +295,9 @@ mod tests {
             })
         });
         let runs = [1_500, 40, 5_000, 1].map(|run| 100_000 / run * run);
-        threads.map(|thread| thread.join().expect("it adds"));
+        for thread in threads {
+            thread.join().expect("it adds");
+        }
         assert_eq!(lock.with(|n| *n), runs.iter().sum::<u64>());
     }
 
