@@ -30,7 +30,7 @@ use crate::mailbox::{
     Admission, Control, CutOff, Desk, GivenUp, Mailbox, Overflow, Ticket, WhenFull,
 };
 use crate::metrics::Group;
-use crate::pool::count_handled;
+use crate::pool::count_messages;
 use crate::registry::AnyTopic;
 use crate::role::{
     Asker, Boss, Ended, Launched, RestartReason, Role, StateCell, as_actor, asker, wait_for_reply,
@@ -394,7 +394,7 @@ impl<A: Actor> Body<A> {
         let ran = as_actor(cell, asked, || unsafe {
             life::run(cell, life, &mut hand, is_stamped, &mut turn, &mut last)
         });
-        count_handled(budget - turn.budget);
+        count_messages(budget - turn.budget);
         if let Some(last) = last {
             // With it may go what the actor is built from, which is an author's.
             let _ = guarded(|| drop(last));
@@ -639,7 +639,9 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
 
     #[inline]
     fn tell_at_once(&self, message: M) -> Result<(), M> {
-        if let Some(life) = envelope::offer_told(&self.mailbox, message)? {
+        let ready = envelope::offer_told(&self.mailbox, message)?;
+        count_messages(1);
+        if let Some(life) = ready {
             self.make_ready(life);
         }
         Ok(())
@@ -667,6 +669,7 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
             Err((message, reply)) if is_inside => self.ask_and_wait(message, reply, asking)?,
             Err((message, reply)) => return Err(Back::NoRoom(message, reply)),
         };
+        count_messages(1);
         if let Some(life) = ready {
             // SAFETY: a life that is ready is freed by whoever runs it next, which is this call.
             if !runs_here || unsafe { life.body() }.run_for(INSIDE_BUDGET, Some(asking)) {

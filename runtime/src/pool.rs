@@ -10,8 +10,9 @@
 //! of its thread go on, and after a millisecond it also lets the runtime see to
 //! timers and sockets; so these are served while the pool is saturated. The
 //! clock is read after the first run of a turn, then after 1, 2, 4 ... 32 more
-//! as long as these are short. The same readings say what a run takes, which
-//! decides whether surplus is worth sharing.
+//! as long as these are short. The same readings say what a message takes, sent
+//! or handled, which decides whether surplus is worth sharing: a producer that
+//! tells for long in one handler is as cheap as those that it tells.
 //!
 //! Before a thread sleeps in the kernel it looks for 5 microseconds whether
 //! another worker has surplus: waking it would take longer than that.
@@ -51,14 +52,14 @@ const STRIDE_TIME: Duration = Duration::from_micros(50);
 const SPIN: Duration = Duration::from_micros(5);
 
 thread_local! {
-    /// Messages that were handled on this thread since the clock was last read.
-    static HANDLED: Cell<u64> = const { Cell::new(0) };
+    /// Messages that were sent or handled on this thread since the clock was last read.
+    static MESSAGES: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Takes note that a run has handled so many messages.
+/// Takes note that so many messages were sent or handled here.
 #[inline(always)]
-pub(crate) fn count_handled(messages: usize) {
-    HANDLED.set(HANDLED.get() + messages as u64);
+pub(crate) fn count_messages(messages: usize) {
+    MESSAGES.set(MESSAGES.get().wrapping_add(messages as u64));
 }
 
 /// Wakes the task of a worker.
@@ -262,6 +263,7 @@ impl Turn {
         let mut ran = 0;
         let mut stride = 1;
         let mut last: Option<Instant> = None;
+        let mut busy = 1;
         loop {
             for _ in 0..stride {
                 if owner.step(BUDGET) {
@@ -278,13 +280,14 @@ impl Turn {
             }
             ran += stride;
             let now = Instant::now();
+            let messages = MESSAGES.replace(0);
             if let Some(last) = last {
                 let took = now - last;
                 // What a message takes, and not a run, which may handle many: a batch of cheap ones
                 // is best left where its sender is.
-                let done = HANDLED.replace(0).max(u64::from(stride));
-                let cost = took.as_nanos() / u128::from(done);
-                owner.learn(u64::try_from(cost).unwrap_or(u64::MAX));
+                let messages = messages.max(u64::from(stride));
+                let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+                owner.learn(nanos, messages, busy.max(owner.busy()));
                 stride = if took < STRIDE_TIME {
                     (stride * 2).min(STRIDE)
                 } else {
@@ -292,6 +295,7 @@ impl Turn {
                 };
             }
             last = Some(now);
+            busy = owner.busy();
             if ready.has_ended() {
                 return Poll::Ready(());
             }
