@@ -17,13 +17,14 @@
 //!   life begins in the section that asks about the one before, or after the
 //!   note of its end has been read.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
-use greenroom_supervision::{ChildId, Law, Restart, Verdict};
+use greenroom_supervision::{ChildId, Law, Restart, Roster, Verdict};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -52,7 +53,7 @@ pub(crate) struct Book {
     /// The task has read all notes and carries out no order.
     is_open: bool,
     pub(crate) law: Law,
-    pub(crate) table: BTreeMap<ChildId, Child>,
+    pub(crate) table: Roster<Child>,
     /// Those that have been retired and keep their places; all others are in the registry.
     pub(crate) down: HashMap<Path, ChildId>,
     epoch: Instant,
@@ -63,7 +64,8 @@ pub(crate) struct Book {
 
 pub(crate) struct Child {
     pub(crate) role: Arc<dyn Role>,
-    pub(crate) running: Option<u64>,
+    /// The number of its life, if it has one.
+    pub(crate) running: Option<NonZeroU64>,
 }
 
 /// What became of a child that was to be started on the spot.
@@ -152,12 +154,12 @@ impl Lead {
             verdict = book.decide(id, incarnation, &ended);
             if let Some(Verdict::Restart { after, .. }) = &verdict
                 && after.is_zero()
-                && let Some(child) = book.table.get_mut(&id)
+                && let Some(child) = book.table.get_mut(id.0)
             {
                 child.role.mark_restarting(ended.reason);
                 let role = Arc::clone(&child.role);
                 let launched = Arc::clone(&role).launch(Boss::new(&*role, self));
-                child.running = Some(launched.incarnation);
+                child.running = NonZeroU64::new(launched.incarnation);
                 return Some((role, launched));
             }
         }
@@ -227,7 +229,7 @@ impl Book {
         let mut book = Book {
             is_open: false,
             law: cell.law(hasher.finish()),
-            table: BTreeMap::new(),
+            table: Roster::new(),
             down: HashMap::new(),
             epoch: Instant::now(),
             last_failure: None,
@@ -259,7 +261,7 @@ impl Book {
     pub(crate) fn find(&self, path: &str) -> Option<ChildId> {
         let up = || {
             let role = self.cell.system.registry.get(path)?;
-            let child = self.table.get(&role.id())?;
+            let child = self.table.get(role.id().0)?;
             Arc::ptr_eq(&child.role, &role).then(|| role.id())
         };
         self.down.get(path).copied().or_else(up)
@@ -267,7 +269,7 @@ impl Book {
 
     /// Lets a child that has ended keep its name, though its role is to be retired by the caller.
     pub(crate) fn keep(&mut self, id: ChildId) -> Option<Arc<dyn Role>> {
-        let role = &self.table.get(&id)?.role;
+        let role = &self.table.get(id.0)?.role;
         self.down.insert(role.path().clone(), id);
         Some(Arc::clone(role))
     }
@@ -276,15 +278,15 @@ impl Book {
         self.law.add(role.id(), restart);
         let child = Child {
             role: Arc::clone(role),
-            running,
+            running: running.and_then(NonZeroU64::new),
         };
-        self.table.insert(role.id(), child);
+        self.table.insert(role.id().0, child);
     }
 
     /// Takes a child out; its role is the caller's to retire.
     pub(crate) fn remove(&mut self, id: ChildId) -> Option<Arc<dyn Role>> {
         self.law.remove(id);
-        let child = self.table.remove(&id)?;
+        let child = self.table.remove(id.0)?;
         self.down.remove(child.role.path());
         Some(child.role)
     }
@@ -292,7 +294,7 @@ impl Book {
     /// A new child did not come up; it keeps its name until whoever wanted it has been told.
     pub(crate) fn failed_at_first(&mut self, id: ChildId) {
         self.law.remove(id);
-        if let Some(child) = self.table.get_mut(&id) {
+        if let Some(child) = self.table.get_mut(id.0) {
             child.running = None;
         }
     }
@@ -300,8 +302,8 @@ impl Book {
     /// The roles that do not come back with a restart of the supervisor: those it was not built with.
     pub(crate) fn newcomers(&self) -> Vec<Arc<dyn Role>> {
         // The numbers of those it was built with are the lowest.
-        let first = ChildId(self.cell.children.len() as u64);
-        let newcomers = self.table.range(first..);
+        let first = self.cell.children.len() as u64;
+        let newcomers = self.table.range(first..=u64::MAX);
         newcomers
             .map(|(_, child)| Arc::clone(&child.role))
             .collect()
@@ -332,9 +334,9 @@ impl Book {
         ended: &Ended,
     ) -> Option<Verdict> {
         let now = self.now();
-        let child = self.table.get_mut(&id)?;
+        let child = self.table.get_mut(id.0)?;
         // The end of an earlier life, or one that this supervisor ordered, is no news.
-        if child.running != Some(incarnation) {
+        if child.running.map(NonZeroU64::get) != Some(incarnation) {
             return None;
         }
         child.running = None;
@@ -368,7 +370,7 @@ impl Book {
             return false;
         };
         let path = &asker.as_str()[..supervisor.as_str().len() + 1 + name.len()];
-        let child = self.find(path).and_then(|id| self.table.get(&id));
+        let child = self.find(path).and_then(|id| self.table.get(id.0));
         child.is_some_and(|child| child.role.state() == ActorState::Starting)
     }
 }

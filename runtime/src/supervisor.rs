@@ -10,6 +10,7 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
@@ -241,8 +242,8 @@ impl Drop for Life {
             return;
         };
         let mut is_cut_short = false;
-        for child in book.table.values() {
-            if let Some(incarnation) = child.running {
+        for (_, child) in &book.table {
+            if let Some(incarnation) = child.running.map(NonZeroU64::get) {
                 is_cut_short = true;
                 child.role.kill(incarnation);
                 Arc::clone(&child.role).cut_off(incarnation);
@@ -578,14 +579,14 @@ impl Life {
                 return Err(NotStarted::Stopping);
             }
             let launched = self.lead.with(|book| {
-                let child = book.table.get_mut(&id)?;
+                let child = book.table.get_mut(id.0)?;
                 self.lead.await_child(id);
                 let role = Arc::clone(&child.role);
                 // It may have been retired when it last ended, or is new.
                 book.down.remove(role.path());
                 self.cell.system.registry.register(Arc::clone(&role));
                 let launched = Arc::clone(&role).launch(Boss::new(&*role, &self.lead));
-                child.running = Some(launched.incarnation);
+                child.running = NonZeroU64::new(launched.incarnation);
                 Some((role, launched))
             });
             let Some((role, launched)) = launched else {
@@ -620,8 +621,9 @@ impl Life {
     /// has been started again on the spot.
     fn is_starting_still(&self, id: ChildId, incarnation: u64) -> bool {
         self.lead.with(|book| {
-            book.table.get(&id).is_some_and(|child| {
-                child.running == Some(incarnation) && child.role.state() == ActorState::Starting
+            book.table.get(id.0).is_some_and(|child| {
+                child.running.map(NonZeroU64::get) == Some(incarnation)
+                    && child.role.state() == ActorState::Starting
             })
         })
     }
@@ -651,7 +653,7 @@ impl Life {
                     ..
                 }) if (id, incarnation) == this => {
                     self.lead.with(|book| {
-                        if let Some(child) = book.table.get_mut(&id) {
+                        if let Some(child) = book.table.get_mut(id.0) {
                             child.running = None;
                         }
                         book.last_failure.clone_from(&ended.failure);
@@ -687,7 +689,7 @@ impl Life {
 
     fn role(&self, id: ChildId) -> Option<Arc<dyn Role>> {
         self.lead
-            .with(|book| book.table.get(&id).map(|child| Arc::clone(&child.role)))
+            .with(|book| book.table.get(id.0).map(|child| Arc::clone(&child.role)))
     }
 
     /// Whether a command is to be answered now: those who are stopped must not wait for their own
@@ -725,8 +727,8 @@ impl Life {
     /// Tells a child that runs to stop.
     fn tell_to_stop(&self, id: ChildId, drain: bool) -> Option<(ChildId, Dying)> {
         let (role, incarnation) = self.lead.with(|book| {
-            let child = book.table.get(&id)?;
-            Some((Arc::clone(&child.role), child.running?))
+            let child = book.table.get(id.0)?;
+            Some((Arc::clone(&child.role), child.running?.get()))
         })?;
         if self.order() != RUN && role.state() == ActorState::Starting {
             // A start that hangs must not hold up the stop.
@@ -741,7 +743,7 @@ impl Life {
     async fn await_ends(&mut self, mut dying: BTreeMap<ChildId, Dying>) {
         self.lead.with(|book| {
             for id in dying.keys() {
-                if let Some(child) = book.table.get_mut(id) {
+                if let Some(child) = book.table.get_mut(id.0) {
                     child.running = None;
                 }
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::backoff::{SplitMix64, Streak};
 use crate::limit::Window;
-use crate::{Backoff, ChildId, Exit, Limit, Restart, Strategy};
+use crate::{Backoff, ChildId, Exit, Limit, Restart, Roster, Strategy};
 
 /// What a supervisor is to do about the end of a child.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,8 +60,9 @@ pub enum Verdict {
 /// Report only an end that the supervisor has not ordered. The end of a child while it is being
 /// stopped is its stop, whatever the reason; reported here, it would cost a restart of its own.
 ///
-/// A question costs O(log n) of n children, plus the length of the lists in the answer. Kept are
-/// one entry per child and at most one restart more than the limit allows.
+/// A question costs O(log n) of n children, plus the length of the lists in the answer; to strike
+/// one out costs the same on average. Kept are an entry of some nine bytes per child, for each that
+/// was restarted its back-off, and at most one restart more than the limit allows.
 ///
 /// # Examples
 ///
@@ -99,7 +100,9 @@ pub struct Law {
     ///
     /// A child sits on the seat of its own number where that keeps the order, as it does for whoever
     /// numbers children in the order of their start: then this is all there is of it.
-    seats: BTreeMap<u64, Seat>,
+    seats: Roster<Restart>,
+    /// Of the children that have been restarted, by seat.
+    streaks: BTreeMap<u64, Streak>,
     /// The children that sit elsewhere, by number and by seat.
     moved: BTreeMap<ChildId, u64>,
     moved_seats: BTreeMap<u64, ChildId>,
@@ -108,13 +111,6 @@ pub struct Law {
     /// The latest `now` so far.
     clock: Duration,
     dice: SplitMix64,
-}
-
-#[derive(Clone, Debug)]
-struct Seat {
-    restart: Restart,
-    /// Of a child that has been restarted.
-    streak: Option<Box<Streak>>,
 }
 
 /// From here on numbers say nothing of seats, so that these never run out.
@@ -130,7 +126,8 @@ impl Law {
         Self {
             strategy,
             backoff,
-            seats: BTreeMap::new(),
+            seats: Roster::new(),
+            streaks: BTreeMap::new(),
             moved: BTreeMap::new(),
             moved_seats: BTreeMap::new(),
             next_seat: 0,
@@ -154,8 +151,7 @@ impl Law {
             self.moved.insert(child, self.next_seat);
             self.moved_seats.insert(self.next_seat, child);
         }
-        let streak = None;
-        self.seats.insert(self.next_seat, Seat { restart, streak });
+        self.seats.insert(self.next_seat, restart);
         self.next_seat += 1;
     }
 
@@ -169,7 +165,8 @@ impl Law {
         if self.moved.remove(&child).is_some() {
             self.moved_seats.remove(&number);
         }
-        self.seats.remove(&number).is_some()
+        self.streaks.remove(&number);
+        self.seats.remove(number).is_some()
     }
 
     /// Decides what the end of a child means.
@@ -228,7 +225,7 @@ impl Law {
     /// Returns the children in start order.
     #[must_use]
     pub fn children(&self) -> impl DoubleEndedIterator<Item = ChildId> + ExactSizeIterator {
-        self.seats.keys().map(|&number| self.child_on(number))
+        self.seats.iter().map(|(number, _)| self.child_on(number))
     }
 
     fn child_on(&self, number: u64) -> ChildId {
@@ -247,7 +244,7 @@ impl Law {
             None if self.moved_seats.contains_key(&child.0) => return None,
             None => child.0,
         };
-        Some((number, self.seats.get(&number)?.restart))
+        Some((number, *self.seats.get(number)?))
     }
 
     fn forget(&mut self, child: ChildId) -> Verdict {
@@ -258,9 +255,10 @@ impl Law {
     /// Restarts the group of the child on the seat `failed`, or escalates.
     fn restart(&mut self, failed: u64) -> Verdict {
         if !self.window.admit(self.clock) {
-            let others = self.seats.keys().rev().filter(|&&number| number != failed);
+            let all = self.seats.iter().rev().map(|(number, _)| number);
+            let others = all.filter(|&number| number != failed);
             return Verdict::Escalate {
-                stop: others.map(|&number| self.child_on(number)).collect(),
+                stop: others.map(|number| self.child_on(number)).collect(),
             };
         }
         let group = match self.strategy {
@@ -270,16 +268,16 @@ impl Law {
         };
         let (mut stop, mut forget, mut start) = (Vec::new(), Vec::new(), Vec::new());
         let mut after = Duration::ZERO;
-        for (&number, seat) in self.seats.range_mut(group) {
+        for (number, restart) in self.seats.range(group) {
             let moved = self.moved_seats.get(&number).copied();
             let child = moved.unwrap_or(ChildId(number));
             if number == failed {
-                let streak = seat.streak.get_or_insert_default();
+                let streak = self.streaks.entry(number).or_default();
                 after = streak.wait(&self.backoff, self.clock, &mut self.dice);
             } else {
                 stop.push(child);
             }
-            match seat.restart {
+            match restart {
                 Restart::Permanent | Restart::Transient => start.push(child),
                 Restart::Temporary => forget.push(child),
             }

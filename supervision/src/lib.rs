@@ -72,6 +72,7 @@
 mod backoff;
 mod law;
 mod limit;
+mod roster;
 #[cfg(test)]
 mod tests;
 
@@ -80,6 +81,7 @@ use std::fmt;
 pub use backoff::Backoff;
 pub use law::{Law, Verdict};
 pub use limit::Limit;
+pub use roster::{Entries, Roster};
 
 /// The group of children that a restart takes along.
 ///

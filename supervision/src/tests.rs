@@ -4,6 +4,7 @@
 //! OTP's `supervisor_SUITE.erl`, `x` are rules of `supervisor.erl` and `sup_princ.md`.
 
 mod properties;
+mod roster;
 
 use std::time::Duration;
 
