@@ -1,14 +1,16 @@
 //! How others reach a supervisor: children that come and go.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::sync::oneshot;
 
 use crate::book::AtOnce;
 use crate::error::{StartChildError, StopChildError};
 use crate::path::is_valid_name;
-use crate::role::{Note, Role, current_actor};
+use crate::role::{Asker, Note, Role, asker, current_actor};
 use crate::supervisor::SupervisorCell;
 use crate::{Actor, ActorRef, Path, Spec};
 
@@ -60,6 +62,11 @@ impl SupervisorRef {
         let path = self.cell.path.join(&spec.name);
         let child = spec.cell(path, self.cell.next_id(), Arc::clone(&self.cell.system));
         let role = Arc::clone(&child) as Arc<dyn Role>;
+        // Who has started so many in one go lets others run first; then it can go on here, and need not ask the
+        // supervisor's task.
+        if asker() == Asker::Deep {
+            let_others_run().await;
+        }
         let lead = self.cell.lead().ok_or_else(stopped)?;
         let answer = match lead.start(&role, restart) {
             AtOnce::Started => return Ok(ActorRef::new(child)),
@@ -127,6 +134,19 @@ impl SupervisorRef {
         }
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
+}
+
+/// Ends the run that calls this; it goes on when those that are ready have had their turn.
+async fn let_others_run() {
+    let mut has_ended = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_ended, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl fmt::Debug for SupervisorRef {
