@@ -6,14 +6,14 @@
 //! `greenroom-telemetry` writes them as Prometheus text.
 
 use std::any::type_name;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use dashmap::DashMap;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::failure::ShortType;
 use crate::role::RestartReason;
@@ -440,10 +440,10 @@ impl Group {
 
 /// The groups of a system, and what is counted for the system as a whole.
 pub(crate) struct Meters {
-    groups: DashMap<String, Arc<Group>>,
+    /// By name.
+    groups: RwLock<BTreeMap<String, Arc<Group>>>,
     /// Those of actors that were given no other, by the names of their types.
     kinds: ArcSwap<Vec<(&'static str, Arc<Group>)>>,
-    creating: Mutex<()>,
     pub(crate) escalations: AtomicU64,
     pub(crate) deadlocks: AtomicU64,
 }
@@ -451,9 +451,8 @@ pub(crate) struct Meters {
 impl Meters {
     pub(crate) fn new() -> Self {
         Meters {
-            groups: DashMap::new(),
+            groups: RwLock::default(),
             kinds: ArcSwap::default(),
-            creating: Mutex::new(()),
             escalations: AtomicU64::new(0),
             deadlocks: AtomicU64::new(0),
         }
@@ -461,9 +460,7 @@ impl Meters {
 
     /// Returns all groups, sorted by name: whoever locks several does so in this order.
     pub(crate) fn groups(&self) -> Vec<Arc<Group>> {
-        let mut groups: Vec<Arc<Group>> = self.groups.iter().map(|g| Arc::clone(&g)).collect();
-        groups.sort_by(|a, b| a.name.cmp(&b.name));
-        groups
+        self.groups.read().values().cloned().collect()
     }
 
     /// Returns the group of a type, which is called as the type without its modules.
@@ -487,22 +484,20 @@ impl Meters {
     }
 
     pub(crate) fn group(&self, name: &str) -> Arc<Group> {
-        if let Some(group) = self.groups.get(name) {
-            return Arc::clone(&group);
+        if let Some(group) = self.groups.read().get(name) {
+            return Arc::clone(group);
         }
-        // One at a time, or several would pass the limit together.
-        let _creating = self.creating.lock();
-        let name = if self.groups.len() < GROUPS_MAX {
-            name
-        } else {
+        let mut groups = self.groups.write();
+        let is_new = !groups.contains_key(name);
+        let name = if is_new && groups.len() >= GROUPS_MAX {
             "_other"
+        } else {
+            name
         };
-        Arc::clone(
-            &self
-                .groups
-                .entry(name.to_owned())
-                .or_insert_with(|| Arc::new(Group::new(name))),
-        )
+        let group = groups
+            .entry(name.to_owned())
+            .or_insert_with(|| Arc::new(Group::new(name)));
+        Arc::clone(group)
     }
 }
 
@@ -641,6 +636,6 @@ mod tests {
             let group = meters.group(&format!("g{n}"));
             assert_eq!(group.name == "_other", n >= GROUPS_MAX);
         }
-        assert_eq!(meters.groups.len(), GROUPS_MAX + 1);
+        assert_eq!(meters.groups().len(), GROUPS_MAX + 1);
     }
 }

@@ -14,18 +14,18 @@ use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use dashmap::DashMap;
 
 use crate::entry::{Entry, Offered, Receive, Refused, Way};
 use crate::envelope::Parcel;
 use crate::failure::ShortType;
 use crate::mailbox::WhenFull;
+use crate::names::Names;
 use crate::role::Role;
 use crate::{Event, Path};
 
 #[derive(Default)]
 pub(crate) struct Registry {
-    names: DashMap<Path, Arc<dyn Role>>,
+    names: Names,
     topics: ArcSwap<HashMap<TypeId, Arc<dyn AnyTopic>>>,
 }
 
@@ -65,33 +65,25 @@ pub(crate) trait AnyTopic: Send + Sync {
 
 impl Registry {
     pub(crate) fn register(&self, role: Arc<dyn Role>) {
-        self.names.insert(role.path().clone(), role);
+        self.names.insert(role);
     }
 
     /// The same, unless somebody has the place.
     pub(crate) fn claim(&self, role: &Arc<dyn Role>) -> bool {
-        match self.names.entry(role.path().clone()) {
-            dashmap::Entry::Vacant(place) => {
-                place.insert(Arc::clone(role));
-                true
-            }
-            dashmap::Entry::Occupied(_) => false,
-        }
+        self.names.claim(role)
     }
 
     pub(crate) fn unregister(&self, path: &Path) {
-        self.names.remove(path);
+        self.names.remove(path.as_str());
     }
 
     pub(crate) fn get(&self, path: &str) -> Option<Arc<dyn Role>> {
-        self.names.get(path).map(|role| Arc::clone(&role))
+        self.names.get(path)
     }
 
     /// Calls `f` with every role; the table may change meanwhile.
-    pub(crate) fn for_each(&self, mut f: impl FnMut(&dyn Role)) {
-        for entry in &self.names {
-            f(&**entry.value());
-        }
+    pub(crate) fn for_each(&self, f: impl FnMut(&dyn Role)) {
+        self.names.for_each(f);
     }
 
     /// The paths under the nearest ancestor of `path` that exists, for an error that helps.
@@ -99,29 +91,32 @@ impl Registry {
         let mut ancestor = path;
         while let Some((parent, _)) = ancestor.rsplit_once('/') {
             ancestor = parent;
-            if self.names.contains_key(ancestor) {
+            if self.names.contains(ancestor) {
                 break;
             }
         }
-        let prefix = if self.names.contains_key(ancestor) {
+        let prefix = if self.names.contains(ancestor) {
             format!("{ancestor}/")
         } else {
             String::new()
         };
-        let paths = || self.names.iter().map(|entry| entry.key().clone());
+        let mut paths = Vec::new();
+        self.names.for_each(|role| paths.push(role.path().clone()));
         // First of all those of the same name in another place.
         let name = path.rsplit('/').next();
-        let mut found: Vec<String> = paths()
-            .filter(|p| Some(p.name()) == name)
-            .map(|p| p.to_string())
+        let is_namesake = |p: &&Path| Some(p.name()) == name;
+        let mut found: Vec<String> = paths
+            .iter()
+            .filter(is_namesake)
+            .map(Path::to_string)
             .collect();
         if found.is_empty() {
-            let near = |p: &Path| {
+            let near = |p: &&Path| {
                 p.as_str()
                     .strip_prefix(&prefix)
                     .is_some_and(|rest| !rest.contains('/'))
             };
-            found = paths().filter(near).map(|p| p.to_string()).collect();
+            found = paths.iter().filter(near).map(Path::to_string).collect();
         }
         found.sort_unstable();
         found.truncate(16);

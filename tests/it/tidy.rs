@@ -127,9 +127,9 @@ fn arrows_point_one_way() {
         let known = [
             "actix-rt",
             "arc-swap",
-            "dashmap",
             "futures-core",
             "greenroom-supervision",
+            "hashbrown",
             "libc",
             "parking_lot",
             "tokio",
