@@ -8,7 +8,7 @@ use std::fmt;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::task::{Context as Task, Poll, RawWaker, RawWakerVTable, Waker};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use greenroom_supervision::ChildId;
 use parking_lot::Mutex;
 use tokio::time::Sleep;
 
+use crate::core::once::OnceBox;
 use crate::core::prefetch::prefetch;
 use crate::core::ready::{Run, Runnable};
 use crate::core::statics::AtomicStatic;
@@ -39,7 +40,7 @@ use crate::shared::Shared;
 use crate::snapshot::{ActorState, Seen};
 use crate::tally::Dropped;
 use crate::waits::{DynAsking, Node};
-use crate::{Actor, Event, Handler, Message, Path};
+use crate::{Actor, Event, Handler, Message, Path, START_WITHIN, STOP_WITHIN};
 
 /// What stays of an actor when it is restarted; what a message touches stands first.
 #[repr(C)]
@@ -48,7 +49,8 @@ pub(crate) struct ActorCell<A: Actor> {
     /// What kind of message is, or was last, in hand.
     in_hand: AtomicStatic<LetterTable<A>>,
     pub(crate) system: Arc<Shared>,
-    pub(crate) terms: Terms,
+    /// If they are not the usual ones.
+    terms: Option<Box<Terms>>,
     state: StateCell,
     retired: AtomicBool,
     restarts: AtomicU32,
@@ -56,6 +58,12 @@ pub(crate) struct ActorCell<A: Actor> {
     id: ChildId,
     pub(crate) group: Arc<Group>,
     pub(crate) args: A::Args,
+    extras: OnceBox<Extras>,
+}
+
+/// What few roles have.
+#[derive(Default)]
+struct Extras {
     /// Where being ready is a task: the waker of the running life's.
     task: Mutex<Option<Waker>>,
     topics: Mutex<Vec<Arc<dyn AnyTopic>>>,
@@ -78,13 +86,20 @@ impl<A: Actor> Copy for LifePtr<A> {}
 unsafe impl<A: Actor> Send for LifePtr<A> {}
 
 /// What a child spec settles about a role, whatever the actor.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Terms {
     /// The worker that it has to run on.
     pub(crate) worker: Option<u16>,
     pub(crate) start_within: Duration,
     pub(crate) stop_within: Duration,
+}
+
+impl Terms {
+    pub(crate) const USUAL: Terms = Terms {
+        worker: None,
+        start_within: START_WITHIN,
+        stop_within: STOP_WITHIN,
+    };
 }
 
 impl<A: Actor> ActorCell<A> {
@@ -109,19 +124,41 @@ impl<A: Actor> ActorCell<A> {
             group,
             system,
             args,
-            terms,
+            terms: (terms != Terms::USUAL).then(|| Box::new(terms)),
             state: StateCell::new(ActorState::Stopped),
             retired: AtomicBool::new(false),
             restarts: AtomicU32::new(0),
             in_hand: AtomicStatic::empty(),
-            task: Mutex::new(None),
-            topics: Mutex::new(Vec::new()),
-            node: OnceLock::new(),
+            extras: OnceBox::new(),
         })
     }
 
     fn node(&self) -> &Arc<Node> {
-        self.node.get_or_init(|| Node::new(self.path.clone()))
+        let extras = self.extras();
+        extras.node.get_or_init(|| Node::new(self.path.clone()))
+    }
+
+    /// The node, if there is one.
+    fn known_node(&self) -> Option<&Arc<Node>> {
+        self.extras.get()?.node.get()
+    }
+
+    fn extras(&self) -> &Extras {
+        self.extras.get_or_init(Extras::default)
+    }
+
+    pub(crate) fn terms(&self) -> &Terms {
+        self.terms.as_deref().unwrap_or(&Terms::USUAL)
+    }
+
+    /// The worker that it has to run on.
+    #[inline(always)]
+    fn worker(&self) -> Option<u16> {
+        self.terms.as_ref()?.worker
+    }
+
+    pub(crate) fn in_hand(&self) -> Option<&'static LetterTable<A>> {
+        self.in_hand.get()
     }
 
     /// What tells this role from all others while it exists.
@@ -143,7 +180,9 @@ impl<A: Actor> ActorCell<A> {
         A: Handler<E>,
     {
         // Held until the topic is noted, so that the end of the role finds it.
-        let mut topics = self.topics.lock();
+        let mut topics = self.extras().topics.lock();
+        // Either this sees that the role has ended, or whoever ends it sees that there are topics to look at.
+        fence(Ordering::SeqCst);
         if self.retired.load(Ordering::Acquire) || !self.mailbox.is_read_by(incarnation) {
             return;
         }
@@ -211,12 +250,9 @@ impl<A: Actor> ActorCell<A> {
     }
 
     /// Puts on record that a life was ended in the middle of a message, if it was.
-    pub(crate) fn stuck_in(
-        &self,
-        incarnation: u64,
-        desk: &Desk<Letter<A>>,
-        in_hand: Option<&'static LetterTable<A>>,
-    ) {
+    pub(crate) fn stuck_in(&self, incarnation: u64, desk: &Desk<Letter<A>>) {
+        // Asked first: from when on it does not read any more the next one may have its own in hand.
+        let in_hand = self.in_hand.get();
         if self.mailbox.fail(desk)
             && let Some(table) = in_hand
         {
@@ -263,7 +299,9 @@ impl<A: Actor> ActorCell<A> {
 
     #[cold]
     fn wake_task(&self) {
-        if let Some(task) = &*self.task.lock() {
+        if let Some(extras) = self.extras.get()
+            && let Some(task) = &*extras.task.lock()
+        {
             task.wake_by_ref();
         }
     }
@@ -271,8 +309,8 @@ impl<A: Actor> ActorCell<A> {
     #[inline]
     fn schedule(&self, ready: Runnable) {
         match &self.system.driver {
-            Driver::Pool(pool) if self.terms.worker.is_none() => pool.schedule(ready),
-            driver => driver.schedule(ready, self.terms.worker),
+            Driver::Pool(pool) if self.worker().is_none() => pool.schedule(ready),
+            driver => driver.schedule(ready, self.worker()),
         }
     }
 
@@ -284,7 +322,7 @@ impl<A: Actor> ActorCell<A> {
 
     #[inline(always)]
     fn may_run_for(&self, asker: Asker) -> bool {
-        asker != Asker::Deep && self.terms.worker.is_none() && self.system.is_worker_here()
+        asker != Asker::Deep && self.worker().is_none() && self.system.is_worker_here()
     }
 
     /// Whether being ready is an entry in a queue of the driver, not a task of the life.
@@ -295,7 +333,7 @@ impl<A: Actor> ActorCell<A> {
     fn dispose(&self, life: LifePtr<A>) -> Boss {
         // SAFETY: the mailbox has let go of it and nobody runs it, so it is the caller's alone.
         let life = unsafe { Box::from_raw(life.0.as_ptr()) };
-        let boss = life.boss().clone();
+        let boss = life.boss();
         drop(Life::dispose(life));
         boss
     }
@@ -447,7 +485,7 @@ impl<A: Actor> Future for LifeTask<A> {
         if !self.is_known {
             // A task has one waker, whichever clone of it one has.
             let waker = cx.waker().clone();
-            let mut task = self.cell.task.lock();
+            let mut task = self.cell.extras().task.lock();
             // Asked under this lock: the task of a life that was cut off before it ran may come late.
             if self.cell.mailbox.is_read_by(self.incarnation) {
                 *task = Some(waker);
@@ -505,7 +543,7 @@ impl<A: Actor> Role for ActorCell<A> {
         self.retired.store(false, Ordering::Release);
         self.state.set(ActorState::Starting);
         self.group.count_start();
-        if let Some(node) = self.node.get() {
+        if let Some(node) = self.known_node() {
             node.clear();
         }
         let incarnation = self.mailbox.next_incarnation();
@@ -580,17 +618,22 @@ impl<A: Actor> Role for ActorCell<A> {
         }
         // From here on nobody subscribes it any more.
         self.retired.store(true, Ordering::Release);
-        for topic in self.topics.lock().drain(..) {
+        // See `subscribe`.
+        fence(Ordering::SeqCst);
+        let extras = self.extras.get();
+        let topics = extras.map(|extras| std::mem::take(&mut *extras.topics.lock()));
+        for topic in topics.into_iter().flatten() {
             topic.unsubscribe(self.identity());
         }
         self.state.set(ActorState::Stopped);
-        *self.task.lock() = None;
+        let task = extras.and_then(|extras| extras.task.lock().take());
+        drop(task);
         self.fold_counts();
         self.system.registry.unregister(&self.path);
     }
 
     fn stop_within(&self) -> Option<Duration> {
-        Some(self.terms.stop_within)
+        Some(self.terms().stop_within)
     }
 
     fn mark_restarting(&self, reason: RestartReason) {
@@ -628,7 +671,7 @@ impl<A: Actor> Role for ActorCell<A> {
     }
 
     fn glance(&self) -> (Option<u64>, Option<&Arc<Node>>) {
-        (self.mailbox.at_work(), self.node.get())
+        (self.mailbox.at_work(), self.known_node())
     }
 }
 
@@ -639,6 +682,8 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
 
     #[inline]
     fn tell_at_once(&self, message: M) -> Result<(), M> {
+        // Behind the lock of an actor that is not in the cache nothing else would be looked up before it is had.
+        prefetch(&raw const self.mailbox, MAILBOX_LINES);
         let ready = envelope::offer_told(&self.mailbox, message)?;
         count_messages(1);
         if let Some(life) = ready {
@@ -726,6 +771,8 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
     }
 }
 
+/// How many cache lines of a mailbox are used for a message.
+const MAILBOX_LINES: usize = 2;
 /// How many messages a callee handles at most on the stack of whoever asked it.
 const INSIDE_BUDGET: usize = 16;
 
@@ -802,9 +849,9 @@ mod tests {
     #[test]
     fn an_idle_actor_is_no_larger_than_it_was() {
         let sizes = [
-            ("cell", size_of::<ActorCell<Small>>(), 312),
-            ("life", size_of::<Life<Small>>(), 248),
-            ("context", size_of::<Context<Small>>(), 88),
+            ("cell", size_of::<ActorCell<Small>>(), 176),
+            ("life", size_of::<Life<Small>>(), 176),
+            ("context", size_of::<Context<Small>>(), 64),
         ];
         for (what, size, bound) in sizes {
             assert!(
@@ -844,7 +891,7 @@ mod tests {
         });
         assert_eq!(ended, [false, true]);
         let is_next = |waker: &Waker| waker.will_wake(&wakers[1]);
-        assert!(cell.task.lock().as_ref().is_some_and(is_next));
+        assert!(cell.extras().task.lock().as_ref().is_some_and(is_next));
     }
 
     struct Bell;

@@ -8,11 +8,11 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_core::Stream;
-use parking_lot::Mutex;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::cell::ActorCell;
+use crate::core::alone::Alone;
 use crate::dead_letter::DeadLetterReason;
 use crate::entry::{Entry, Receive, Refused, Way};
 use crate::envelope::{AnyReply, Parcel, TaskState, Tie};
@@ -40,8 +40,8 @@ pub struct Context<A: Actor> {
     incarnation: u64,
     /// Ends the tasks when it is dropped; most actors have none.
     tasks: Option<Box<JoinSet<()>>>,
-    /// Who asked for the message in hand; in a mutex, which is never locked, for `Context` to be `Sync`.
-    reply: Mutex<Option<AnyReply>>,
+    /// Who asked for the message in hand.
+    reply: Alone<Option<AnyReply>>,
 }
 
 impl<A: Actor> Context<A> {
@@ -53,7 +53,7 @@ impl<A: Actor> Context<A> {
             stop: false,
             begun: None,
             untimed: 0,
-            reply: Mutex::new(None),
+            reply: Alone::new(None),
         }
     }
 

@@ -112,7 +112,7 @@ pub(crate) fn offer_told<A: Handler<M>, M: Message, L: Copy>(
     mailbox: &Mailbox<Letter<A>, L>,
     message: M,
 ) -> Result<Option<L>, M> {
-    if is_inline::<Told<M>>() {
+    if is_inline::<Letters<A>, Told<M>>() {
         return mailbox.offer_at_once::<false, _>(message, |message| Letter::new(Told(message)));
     }
     // A box is made before the lock is taken.
@@ -129,7 +129,7 @@ pub(crate) fn offer_asked<const ONLY_IDLE: bool, A: Handler<M>, M: Message, L: C
     message: M,
     reply: ReplyTo<M>,
 ) -> Result<Option<L>, (M, ReplyTo<M>)> {
-    if is_inline::<Asked<M>>() {
+    if is_inline::<Letters<A>, Asked<M>>() {
         return mailbox.offer_at_once::<ONLY_IDLE, _>((message, reply), |(message, reply)| {
             let reply = Some(reply);
             Letter::new(Asked { message, reply })
@@ -157,6 +157,7 @@ pub(crate) type Letter<A> = Inline<Letters<A>>;
 pub(crate) struct Letters<A>(PhantomData<fn(A)>);
 
 impl<A: Actor> Family for Letters<A> {
+    type Room = [u64; 3];
     type Table = LetterTable<A>;
 }
 
@@ -212,7 +213,7 @@ struct Asked<M: Message> {
 // SAFETY: the form is that of the type.
 unsafe impl<A: Handler<M>, M: Message> Kind<Told<M>> for Letters<A> {
     const TABLE: &'static LetterTable<A> = &LetterTable {
-        form: Form::of::<Told<M>>(),
+        form: Form::of::<Self, Told<M>>(),
         message_type: type_name::<M>,
         check: None,
         // SAFETY: as the caller promises.
@@ -227,7 +228,7 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Told<M>> for Letters<A> {
 // SAFETY: the form is that of the type.
 unsafe impl<A: Handler<M>, M: Message> Kind<Asked<M>> for Letters<A> {
     const TABLE: &'static LetterTable<A> = &LetterTable {
-        form: Form::of::<Asked<M>>(),
+        form: Form::of::<Self, Asked<M>>(),
         message_type: type_name::<M>,
         check: None,
         // SAFETY: as the caller promises.
@@ -246,7 +247,7 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Asked<M>> for Letters<A> {
 // SAFETY: the form is that of the type.
 unsafe impl<A: Handler<M>, M: Message> Kind<Parcel<M>> for Letters<A> {
     const TABLE: &'static LetterTable<A> = &LetterTable {
-        form: Form::of::<Parcel<M>>(),
+        form: Form::of::<Self, Parcel<M>>(),
         message_type: type_name::<M>,
         check: Some(|letter, incarnation| match letter.get_mut::<Parcel<M>>() {
             Some(parcel) => parcel.check(incarnation),
@@ -293,12 +294,15 @@ impl<M: Message> Parcel<M> {
 }
 
 /// The address of an asker, the answer's type forgotten.
+///
+/// It is one word, and another for the table.
 pub(crate) type AnyReply = Inline<Replies>;
 
 /// The kind of all reply addresses.
 pub(crate) struct Replies;
 
 impl Family for Replies {
+    type Room = [u64; 1];
     type Table = ReplyTable;
 }
 
@@ -317,7 +321,7 @@ impl AsRef<Form> for ReplyTable {
 // SAFETY: the form is that of the type.
 unsafe impl<T: Send + 'static> Kind<Replier<Result<T, NoReply>>> for Replies {
     const TABLE: &'static ReplyTable = &ReplyTable {
-        form: Form::of::<Replier<Result<T, NoReply>>>(),
+        form: Form::of::<Self, Replier<Result<T, NoReply>>>(),
         refuse: |reply, why| {
             if let Ok(reply) = reply.downcast::<Replier<Result<T, NoReply>>>() {
                 // Whoever asked may have gone.

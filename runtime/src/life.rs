@@ -19,13 +19,14 @@ use std::task::{Context as Task, Poll};
 use greenroom_supervision::Exit;
 use tokio::time::Sleep;
 
+use crate::book::Lead;
 use crate::cell::ActorCell;
 use crate::core::pooled::{Pooled, Then};
 use crate::dead_letter::DeadLetterReason;
-use crate::envelope::{Begun, Check, Letter, LetterTable, NoReply, refuse};
+use crate::envelope::{Begun, Check, Letter, NoReply, refuse};
 use crate::failure::{Cause, During, FailureKind, Panic, guarded, text_of};
 use crate::mailbox::{Control, Desk, Left, Next};
-use crate::role::{Boss, Ended, RestartReason, publish_asks};
+use crate::role::{Boss, Ended, RestartReason, Role, publish_asks};
 use crate::snapshot::ActorState;
 use crate::{Actor, Context};
 
@@ -36,12 +37,11 @@ pub(crate) struct Life<A: Actor> {
     pub(crate) desk: Desk<Letter<A>>,
     /// Borrows the stage, so it stands before it, to be dropped first.
     future: Option<Pooled<Outcome<A::Error>>>,
-    /// The message that is in hand.
-    in_hand: Option<&'static LetterTable<A>>,
     phase: Phase,
     draining: bool,
     pub(crate) stage: Stage<A>,
-    boss: Boss,
+    /// Whom it tells what becomes of it.
+    lead: Arc<Lead>,
     /// How the life ends, once that is known.
     ended: Option<Box<Ended>>,
     /// The limit of a start that pends.
@@ -98,11 +98,10 @@ impl<A: Actor> Life<A> {
             desk: Desk::new(),
             future: None,
             phase: Phase::Start,
-            in_hand: None,
             draining: false,
             ended: None,
             timer: None,
-            boss,
+            lead: boss.into_lead(),
             stage: Stage {
                 actor: None,
                 cx: Context::new(cell, incarnation),
@@ -125,8 +124,8 @@ impl<A: Actor> Life<A> {
         self.phase == Phase::Work && self.future.is_none()
     }
 
-    pub(crate) fn boss(&self) -> &Boss {
-        &self.boss
+    pub(crate) fn boss(&self) -> Boss {
+        Boss::new(&**self.stage.cx.cell(), &self.lead)
     }
 
     /// Where the future of a handler is left that does not end at once.
@@ -454,7 +453,6 @@ unsafe fn begin<A: Actor>(
     turn.budget -= 1;
     // SAFETY: as the caller promises.
     unsafe {
-        (*place).in_hand = Some(table);
         cell.show_in_hand(table);
         (*place).stage.cx.begin();
         if is_stamped && let Some(queued) = cell.mailbox.take_stamp(&(*place).desk) {
@@ -517,7 +515,7 @@ unsafe fn end<A: Actor>(
             .map_or_else(Ended::shutdown, |ended| *ended);
         let was_reading = cell.mailbox.leave(&life.desk);
         let incarnation = life.stage.cx.incarnation();
-        (incarnation, life.boss.clone(), ended, was_reading)
+        (incarnation, life.boss(), ended, was_reading)
     };
     // SAFETY: the mailbox has let go of it, so it is this run's alone.
     let life = unsafe { Box::from_raw(life.as_ptr()) };
@@ -549,7 +547,7 @@ impl<A: Actor> Life<A> {
                 }
                 cell.set_state(ActorState::Running);
                 tracing::debug!(actor = %cell.path, incarnation = self.incarnation(), "Actor started.");
-                self.boss.started(self.incarnation());
+                self.lead.started(cell.id(), self.incarnation());
             }
             Phase::Stop => self.phase = Phase::Tidy,
             Phase::Tidy | Phase::Work | Phase::Over => self.phase = Phase::Over,
@@ -592,7 +590,8 @@ impl<A: Actor> Life<A> {
                 self.tidy(Ended::failed(failure));
             }
             Phase::Work => {
-                let Some(table) = self.in_hand else {
+                // Before it is asked whether this life still reads: the next one may have its own in hand.
+                let Some(table) = cell.in_hand() else {
                     unreachable!("a message that failed was in hand")
                 };
                 if !cell.mailbox.fail(&self.desk) {
@@ -642,12 +641,12 @@ impl<A: Actor> Life<A> {
     fn is_late(&mut self, cell: &ActorCell<A>, task: &mut Task<'_>) -> bool {
         let timer = self
             .timer
-            .get_or_insert_with(|| cell.system.sleep(cell.terms.start_within));
+            .get_or_insert_with(|| cell.system.sleep(cell.terms().start_within));
         timer.as_mut().poll(task).is_ready()
     }
 
     fn start_timed_out(&mut self, cell: &ActorCell<A>) {
-        let within = cell.terms.start_within;
+        let within = cell.terms().start_within;
         let text = format!("did not start within {within:?}; see `Spec::start_within`");
         self.fail(cell, Cause::Error(text));
     }
@@ -657,7 +656,7 @@ impl<A: Actor> Life<A> {
         if let Some(future) = self.future.take() {
             let _ = guarded(|| drop(future));
         }
-        cell.stuck_in(self.incarnation(), &self.desk, self.in_hand);
+        cell.stuck_in(self.incarnation(), &self.desk);
         self.ended = Some(Box::new(Ended::killed()));
         self.phase = Phase::Over;
     }

@@ -43,6 +43,7 @@ use tokio::time::Instant;
 use crate::clock;
 use crate::core::biased::Biased;
 use crate::core::fence;
+use crate::core::queue::Queue;
 use crate::core::sync::{AtomicBool, AtomicU8, AtomicU64, Ordering, UnsafeCell, relax};
 use crate::failure::{Failure, guarded};
 use crate::tally::{Dropped, Rejected, Tally};
@@ -55,13 +56,15 @@ pub(crate) struct Mailbox<E, L> {
     /// Of those, how many ended: handled, failed, or discarded.
     done: AtomicU64,
     capacity: u32,
-    /// A message is timed whose number has none of these bits, one in a power of two;
-    mask: u32,
-    /// and one that comes in another tick than the one timed before, if these bits are set.
-    ticks: u32,
     overflow: Overflow,
+    /// A message is timed whose number ends in so many zero bits, one in a power of two, and one that comes in
+    /// another tick than the one timed before; or [`NEVER`].
+    timed: u8,
     inner: Biased<Inner<E, L>>,
 }
+
+/// No message is timed: no number ends in so many zero bits.
+const NEVER: u8 = 65;
 
 /// What a mailbox does with a message that finds it full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -103,13 +106,13 @@ struct Inner<E, L> {
     /// The clock's tick at the latest stamp.
     tick: u32,
     depth_max: u32,
+    /// A reading of `taken`, at most as large as it; its low half, as the depth is less than that.
+    taken_seen: u32,
     enqueued: u64,
-    /// A reading of `taken`, at most as large as it.
-    taken_seen: u64,
+    reader: Option<Reader<E, L>>,
+    queue: Queue<E>,
     /// The number of the next message that has a stamp.
     next_stamp: u64,
-    reader: Option<Reader<E, L>>,
-    queue: VecDeque<E>,
     rare: Option<Box<Rare<E>>>,
     /// Which life may read; 0 before the first.
     incarnation: u64,
@@ -194,12 +197,12 @@ pub(crate) struct Desk<E> {
 struct Batch<E> {
     /// Somebody is inside a run.
     running: bool,
-    /// The number of the next message that has a stamp.
-    stamped: u64,
+    /// The number of the next message that has a stamp: its low half. Who takes another for it finds no stamp.
+    stamped: u32,
     /// A message that came when the actor was idle. Most actors have one at a time; it lies here,
     /// where the next run finds it without the lock, and they need no queue.
     first: Option<E>,
-    messages: VecDeque<E>,
+    messages: Queue<E>,
 }
 
 // SAFETY: `batch` is reached by the runner in its sections and by others under the lock after
@@ -224,9 +227,9 @@ impl<E> Desk<E> {
             touching: AtomicBool::new(false),
             batch: UnsafeCell::new(Batch {
                 running: false,
-                stamped: u64::MAX,
+                stamped: u32::MAX,
                 first: None,
-                messages: VecDeque::new(),
+                messages: Queue::new(),
             }),
         }
     }
@@ -413,12 +416,10 @@ impl<E, L: Copy> Mailbox<E, L> {
         Mailbox {
             capacity: u32::try_from(capacity).unwrap_or(u32::MAX),
             overflow,
-            // What is never timed has a mask that hardly a message passes, and no ticks.
-            mask: match every {
-                0 => u32::MAX,
-                every => every.next_power_of_two() - 1,
+            timed: match every {
+                0 => NEVER,
+                every => every.next_power_of_two().trailing_zeros() as u8,
             },
-            ticks: if every == 0 { 0 } else { u32::MAX },
             inner: Biased::new(Inner {
                 state: State::Down,
                 woken: false,
@@ -430,7 +431,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                 taken_seen: 0,
                 next_stamp: u64::MAX,
                 reader: None,
-                queue: VecDeque::new(),
+                queue: Queue::new(),
                 rare: None,
                 incarnation: 0,
             }),
@@ -469,8 +470,8 @@ impl<E, L: Copy> Mailbox<E, L> {
                 return Err(parts);
             }
             let number = inner.enqueued;
-            if number & u64::from(self.mask) == 0 || tick & self.ticks != inner.tick {
-                inner.stamp(number, tick, self.ticks);
+            if self.is_timed(inner, number, tick) {
+                inner.stamp(number, tick);
             }
             inner.enqueued = number + 1;
             if inner.state == State::Idle && self.overflow != Overflow::DropOldest {
@@ -479,7 +480,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                     // SAFETY: the desk lives while it stands there, nobody runs an idle life, and
                     // all others that reach its batch hold this lock.
                     let batch = unsafe { &mut *reader.desk.as_ref().batch.with_mut(|batch| batch) };
-                    batch.stamped = inner.next_stamp;
+                    batch.stamped = inner.next_stamp as u32;
                     put(&mut batch.first, Some(make(parts)));
                     reader.life
                 }));
@@ -555,18 +556,26 @@ impl<E, L: Copy> Mailbox<E, L> {
         admission
     }
 
+    /// Whether the message of this number is timed.
+    #[inline(always)]
+    fn is_timed(&self, inner: &Inner<E, L>, number: u64, tick: u32) -> bool {
+        number.trailing_zeros() >= u32::from(self.timed)
+            || (tick != inner.tick && self.timed != NEVER)
+    }
+
     /// Whether one more fits; keeps the deepest level.
     #[inline(always)]
     fn has_room(&self, inner: &mut Inner<E, L>) -> bool {
-        let mut level = inner.enqueued + 1 - inner.taken_seen;
-        if level > u64::from(inner.depth_max) {
+        // The low halves will do: there are less messages than these can count.
+        let number = (inner.enqueued as u32).wrapping_add(1);
+        if number.wrapping_sub(inner.taken_seen) > inner.depth_max {
             // Only now is the reader's own count looked at, which may cost a transfer between cores.
-            inner.taken_seen = self.taken.load(Ordering::Acquire);
-            level = inner.enqueued + 1 - inner.taken_seen;
-            if level > u64::from(self.capacity) {
+            inner.taken_seen = self.taken.load(Ordering::Acquire) as u32;
+            let level = number.wrapping_sub(inner.taken_seen);
+            if level > self.capacity {
                 return false;
             }
-            inner.depth_max = inner.depth_max.max(level as u32);
+            inner.depth_max = inner.depth_max.max(level);
         }
         true
     }
@@ -574,8 +583,8 @@ impl<E, L: Copy> Mailbox<E, L> {
     #[inline(always)]
     fn push(&self, inner: &mut Inner<E, L>, message: E, tick: u32) {
         let number = inner.enqueued;
-        if number & u64::from(self.mask) == 0 || tick & self.ticks != inner.tick {
-            inner.stamp(number, tick, self.ticks);
+        if self.is_timed(inner, number, tick) {
+            inner.stamp(number, tick);
         }
         inner.queue.push_back(message);
         inner.enqueued = number + 1;
@@ -754,7 +763,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             if takes {
                 put(hand, batch.first.take());
             }
-            let is_stamped = hand.is_some() && self.count_taken() == batch.stamped;
+            let is_stamped = hand.is_some() && self.count_taken() as u32 == batch.stamped;
             desk.end();
             return Some(is_stamped);
         }
@@ -807,7 +816,7 @@ impl<E, L: Copy> Mailbox<E, L> {
     unsafe fn take(&self, inner: &mut Inner<E, L>, desk: &Desk<E>, hand: &mut Option<E>) -> bool {
         // SAFETY: as the caller promises.
         let batch = desk.batch.with_mut(|batch| unsafe { &mut *batch });
-        batch.stamped = inner.next_stamp;
+        batch.stamped = inner.next_stamp as u32;
         if batch.first.is_some() {
             *hand = batch.first.take();
         } else if !batch.messages.is_empty() {
@@ -865,7 +874,7 @@ impl<E, L: Copy> Mailbox<E, L> {
         put(hand, batch.messages.pop_front());
         let mut is_stamped = false;
         if hand.is_some() {
-            is_stamped = self.count_taken() == batch.stamped;
+            is_stamped = self.count_taken() as u32 == batch.stamped;
         }
         desk.end();
         is_stamped
@@ -883,7 +892,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             }
             let taken = self.taken.load(Ordering::Relaxed);
             let since = inner.pass_stamps(taken);
-            let stamped = inner.next_stamp;
+            let stamped = inner.next_stamp as u32;
             // SAFETY: this is the runner, and the lock keeps all others from the batch.
             desk.batch
                 .with_mut(|batch| unsafe { (*batch).stamped = stamped });
@@ -1122,7 +1131,7 @@ impl<E, L: Copy> Mailbox<E, L> {
     pub(crate) fn clear(&self) -> VecDeque<E> {
         self.inner.with(|inner| {
             debug_assert!(inner.reader.is_none(), "a life reads what is cleared");
-            let left = std::mem::take(&mut inner.queue);
+            let left = inner.queue.take();
             if !left.is_empty() {
                 self.remove_front(inner, left.len() as u64);
                 inner.rare().dropped[Dropped::Stopped as usize] += left.len() as u64;
@@ -1314,11 +1323,7 @@ impl<E, L> Inner<E, L> {
     }
 
     #[cold]
-    fn stamp(&mut self, number: u64, tick: u32, ticks: u32) {
-        if ticks == 0 {
-            // Nothing is timed; only the first message comes here.
-            return;
-        }
+    fn stamp(&mut self, number: u64, tick: u32) {
         self.tick = tick;
         let now = Instant::now();
         self.rare().stamps.push_back((number, now));

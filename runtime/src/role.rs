@@ -296,6 +296,11 @@ impl Boss {
         Boss { id, lead }
     }
 
+    /// What is left of it for a role, which knows its own number.
+    pub(crate) fn into_lead(self) -> Arc<Lead> {
+        self.lead
+    }
+
     pub(crate) fn started(&self, incarnation: u64) {
         self.lead.started(self.id, incarnation);
     }

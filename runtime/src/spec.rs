@@ -53,11 +53,7 @@ impl<A: Actor> Spec<A> {
             name,
             args,
             restart: Restart::default(),
-            terms: Terms {
-                start_within: START_WITHIN,
-                stop_within: STOP_WITHIN,
-                worker: None,
-            },
+            terms: Terms::USUAL,
             mailbox: MAILBOX_CAPACITY,
             overflow: Overflow::default(),
             group: None,

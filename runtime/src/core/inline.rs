@@ -1,6 +1,6 @@
 //! A value whose type is forgotten, held in place if it is small.
 //!
-//! Up to 24 bytes, aligned to 8, lie inside; what is larger is boxed. Beside the
+//! Up to so many words as the family says lie inside; what is larger is boxed. Beside the
 //! value is a table, chosen by its type, of what can be done with it, so that a
 //! call is one jump through the table and a small message costs no allocation.
 
@@ -8,18 +8,18 @@ use std::any::TypeId;
 use std::fmt;
 use std::mem::{ManuallyDrop, MaybeUninit};
 
-const WORDS: usize = 3;
-
 /// Says which table values of type `V` have among values of this kind.
 ///
 /// # Safety
-/// The form in the table is [`Form::of`] `V`.
+/// The form in the table is [`Form::of`] this family and `V`.
 pub(crate) unsafe trait Kind<V>: Family {
     const TABLE: &'static Self::Table;
 }
 
 /// A family of values, and the table that its members have.
 pub(crate) trait Family: Sized + 'static {
+    /// The room for a value that lies inside: an array of at least one `u64`.
+    type Room: Copy;
     type Table: AsRef<Form> + 'static;
 }
 
@@ -29,7 +29,7 @@ pub(crate) trait Family: Sized + 'static {
 /// which processors do without waiting only if the two begin at the same place.
 #[repr(C)]
 pub(crate) struct Inline<K: Family> {
-    data: [MaybeUninit<u64>; WORDS],
+    data: MaybeUninit<K::Room>,
     table: &'static K::Table,
 }
 
@@ -40,15 +40,18 @@ pub(crate) struct Form {
 }
 
 /// Whether a value of this type lies inside, or is boxed.
-pub(crate) const fn is_inline<V>() -> bool {
-    size_of::<V>() <= WORDS * size_of::<u64>() && align_of::<V>() <= align_of::<u64>()
+pub(crate) const fn is_inline<K: Family, V>() -> bool {
+    size_of::<V>() <= size_of::<K::Room>() && align_of::<V>() <= align_of::<K::Room>()
 }
 
 impl Form {
-    pub(crate) const fn of<V: Send + 'static>() -> Self {
+    pub(crate) const fn of<K: Family, V: Send + 'static>() -> Self {
+        const {
+            assert!(is_inline::<K, Box<V>>(), "there is room for a box");
+        }
         Form {
             type_id: TypeId::of::<V>,
-            drop: if !is_inline::<V>() {
+            drop: if !is_inline::<K, V>() {
                 // SAFETY: called once, with the data of a live value of this form.
                 Some(|data| drop(unsafe { data.cast::<Box<V>>().read() }))
             } else if std::mem::needs_drop::<V>() {
@@ -70,9 +73,9 @@ impl<K: Family> Inline<K> {
     where
         K: Kind<V>,
     {
-        let mut data = [MaybeUninit::uninit(); WORDS];
+        let mut data = MaybeUninit::<K::Room>::uninit();
         let place = data.as_mut_ptr().cast::<u8>();
-        if is_inline::<V>() {
+        if is_inline::<K, V>() {
             // SAFETY: the value fits, by size and alignment.
             unsafe { place.cast::<V>().write(value) };
         } else {
@@ -113,7 +116,7 @@ impl<K: Family> Inline<K> {
         // SAFETY: the value is a live `V`, in place or boxed as its type decides, and `this` is
         // never dropped.
         Ok(unsafe {
-            if is_inline::<V>() {
+            if is_inline::<K, V>() {
                 data.cast::<V>().read()
             } else {
                 *data.cast::<Box<V>>().read()
@@ -135,7 +138,7 @@ impl<K: Family> Inline<K> {
         unsafe {
             let held = ManuallyDrop::new(held.take().unwrap_unchecked());
             let data = held.data.as_ptr().cast::<u8>();
-            if is_inline::<V>() {
+            if is_inline::<K, V>() {
                 data.cast::<V>().read()
             } else {
                 *data.cast::<Box<V>>().read()
@@ -154,7 +157,7 @@ impl<K: Family> Inline<K> {
         let data = self.data.as_mut_ptr().cast::<u8>();
         // SAFETY: the value is a live `V`, borrowed from `self` for as long as the result lives.
         Some(unsafe {
-            if is_inline::<V>() {
+            if is_inline::<K, V>() {
                 &mut *data.cast::<V>()
             } else {
                 &mut *data.cast::<Box<V>>()
@@ -193,11 +196,12 @@ mod tests {
         }
     }
     impl Family for Sizes {
+        type Room = [u64; 3];
         type Table = Size;
     }
     // SAFETY: the form is that of `V`.
     unsafe impl<V: Send + 'static> Kind<V> for Sizes {
-        const TABLE: &'static Size = &Size(size_of::<V>(), Form::of::<V>());
+        const TABLE: &'static Size = &Size(size_of::<V>(), Form::of::<Self, V>());
     }
 
     #[test]

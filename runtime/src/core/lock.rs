@@ -7,6 +7,8 @@
 
 use super::sync::{AtomicBool, Ordering, UnsafeCell, relax};
 
+/// The byte stands before the value: they are used together.
+#[repr(C)]
 pub(crate) struct Lock<T> {
     taken: AtomicBool,
     value: UnsafeCell<T>,

@@ -4,13 +4,16 @@
 //! (every interleaving of a few threads), under the sanitizers and valgrind
 //! (every access to memory). CONTRIBUTING.md names the commands.
 
+pub(crate) mod alone;
 pub(crate) mod biased;
 pub(crate) mod fence;
 pub(crate) mod frames;
 pub(crate) mod inline;
 pub(crate) mod lock;
+pub(crate) mod once;
 pub(crate) mod pooled;
 pub(crate) mod prefetch;
+pub(crate) mod queue;
 pub(crate) mod ready;
 pub(crate) mod slot;
 pub(crate) mod statics;
