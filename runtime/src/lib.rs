@@ -161,7 +161,6 @@ mod life;
 #[allow(unsafe_code)]
 mod mailbox;
 mod metrics;
-mod names;
 mod path;
 #[cfg_attr(test, allow(unsafe_code))]
 mod pool;

@@ -14,18 +14,20 @@ use std::task::Poll;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use dashmap::DashMap;
+use foldhash::fast::RandomState;
 
 use crate::entry::{Entry, Offered, Receive, Refused, Way};
 use crate::envelope::Parcel;
 use crate::failure::ShortType;
 use crate::mailbox::WhenFull;
-use crate::names::Names;
 use crate::role::Role;
 use crate::{Event, Path};
 
 #[derive(Default)]
 pub(crate) struct Registry {
-    names: Names,
+    /// A fast hash, seeded by chance: names come from code, not from those who would make them collide.
+    names: DashMap<Path, Arc<dyn Role>, RandomState>,
     topics: ArcSwap<HashMap<TypeId, Arc<dyn AnyTopic>>>,
 }
 
@@ -65,25 +67,33 @@ pub(crate) trait AnyTopic: Send + Sync {
 
 impl Registry {
     pub(crate) fn register(&self, role: Arc<dyn Role>) {
-        self.names.insert(role);
+        self.names.insert(role.path().clone(), role);
     }
 
     /// The same, unless somebody has the place.
     pub(crate) fn claim(&self, role: &Arc<dyn Role>) -> bool {
-        self.names.claim(role)
+        match self.names.entry(role.path().clone()) {
+            dashmap::Entry::Vacant(place) => {
+                place.insert(Arc::clone(role));
+                true
+            }
+            dashmap::Entry::Occupied(_) => false,
+        }
     }
 
     pub(crate) fn unregister(&self, path: &Path) {
-        self.names.remove(path.as_str());
+        self.names.remove(path);
     }
 
     pub(crate) fn get(&self, path: &str) -> Option<Arc<dyn Role>> {
-        self.names.get(path)
+        self.names.get(path).map(|role| Arc::clone(&role))
     }
 
     /// Calls `f` with every role; the table may change meanwhile.
-    pub(crate) fn for_each(&self, f: impl FnMut(&dyn Role)) {
-        self.names.for_each(f);
+    pub(crate) fn for_each(&self, mut f: impl FnMut(&dyn Role)) {
+        for entry in &self.names {
+            f(&**entry.value());
+        }
     }
 
     /// The paths under the nearest ancestor of `path` that exists, for an error that helps.
@@ -91,17 +101,16 @@ impl Registry {
         let mut ancestor = path;
         while let Some((parent, _)) = ancestor.rsplit_once('/') {
             ancestor = parent;
-            if self.names.contains(ancestor) {
+            if self.names.contains_key(ancestor) {
                 break;
             }
         }
-        let prefix = if self.names.contains(ancestor) {
+        let prefix = if self.names.contains_key(ancestor) {
             format!("{ancestor}/")
         } else {
             String::new()
         };
-        let mut paths = Vec::new();
-        self.names.for_each(|role| paths.push(role.path().clone()));
+        let paths: Vec<Path> = self.names.iter().map(|entry| entry.key().clone()).collect();
         // First of all those of the same name in another place.
         let name = path.rsplit('/').next();
         let is_namesake = |p: &&Path| Some(p.name()) == name;

@@ -127,9 +127,10 @@ fn arrows_point_one_way() {
         let known = [
             "actix-rt",
             "arc-swap",
+            "dashmap",
+            "foldhash",
             "futures-core",
             "greenroom-supervision",
-            "hashbrown",
             "libc",
             "parking_lot",
             "tokio",
