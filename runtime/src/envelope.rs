@@ -216,11 +216,7 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Told<M>> for Letters<A> {
         form: Form::of::<Self, Told<M>>(),
         message_type: type_name::<M>,
         check: None,
-        // SAFETY: as the caller promises.
-        begin: |hand, life, task| unsafe {
-            let Told(message) = Letter::take::<Told<M>>(hand);
-            handle(message, None, life, task)
-        },
+        begin: begin_told,
         abandon: |_| {},
     };
 }
@@ -231,11 +227,7 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Asked<M>> for Letters<A> {
         form: Form::of::<Self, Asked<M>>(),
         message_type: type_name::<M>,
         check: None,
-        // SAFETY: as the caller promises.
-        begin: |hand, life, task| unsafe {
-            let Asked { message, reply } = Letter::take::<Asked<M>>(hand);
-            handle(message, reply, life, task)
-        },
+        begin: begin_asked,
         abandon: |letter| {
             if let Some(asked) = letter.get_mut::<Asked<M>>() {
                 abandon(&mut asked.reply);
@@ -253,11 +245,7 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Parcel<M>> for Letters<A> {
             Some(parcel) => parcel.check(incarnation),
             None => Ok(()),
         }),
-        // SAFETY: as the caller promises.
-        begin: |hand, life, task| unsafe {
-            let Parcel { message, reply, .. } = Letter::take::<Parcel<M>>(hand);
-            handle(message, reply, life, task)
-        },
+        begin: begin_parcel,
         abandon: |letter| {
             if let Some(parcel) = letter.get_mut::<Parcel<M>>() {
                 abandon(&mut parcel.reply);
@@ -267,6 +255,55 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Parcel<M>> for Letters<A> {
             }
         },
     };
+}
+
+/// Takes a message out of the hand and handles it; a function with a name, as a closure would be one more frame for
+/// a panic to unwind.
+///
+/// # Safety
+/// As [`LetterTable::begin`].
+unsafe fn begin_told<A: Handler<M>, M: Message>(
+    hand: &mut Option<Letter<A>>,
+    life: NonNull<Life<A>>,
+    task: &mut Task<'_>,
+) -> Begun {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let Told(message) = Letter::take::<Told<M>>(hand);
+        handle(message, None, life, task)
+    }
+}
+
+/// The same for one that was asked.
+///
+/// # Safety
+/// As [`LetterTable::begin`].
+unsafe fn begin_asked<A: Handler<M>, M: Message>(
+    hand: &mut Option<Letter<A>>,
+    life: NonNull<Life<A>>,
+    task: &mut Task<'_>,
+) -> Begun {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let Asked { message, reply } = Letter::take::<Asked<M>>(hand);
+        handle(message, reply, life, task)
+    }
+}
+
+/// The same for one that has conditions.
+///
+/// # Safety
+/// As [`LetterTable::begin`].
+unsafe fn begin_parcel<A: Handler<M>, M: Message>(
+    hand: &mut Option<Letter<A>>,
+    life: NonNull<Life<A>>,
+    task: &mut Task<'_>,
+) -> Begun {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let Parcel { message, reply, .. } = Letter::take::<Parcel<M>>(hand);
+        handle(message, reply, life, task)
+    }
 }
 
 fn abandon<T: Send>(reply: &mut Option<Replier<Result<T, NoReply>>>) {
