@@ -33,7 +33,9 @@ use crate::{Actor, ActorRef, Event, Path, Supervisor};
 pub const DEAD_LETTERS: usize = 1024;
 
 /// One in how many messages is timed, unless the builder says otherwise.
-const MEASURE_EVERY: u32 = 64;
+///
+/// Of 64 a `tell` of 15 ns costs 1.7 ns more, of 256 half a nanosecond; a busy actor still has thousands of samples a second.
+const MEASURE_EVERY: u32 = 256;
 
 /// From when on a handler counts as stuck unless the builder says otherwise.
 ///
@@ -87,7 +89,7 @@ impl Builder {
         self
     }
 
-    /// Times one message in `n`, rounded up to a power of two; 64 by default.
+    /// Times one message in `n`, rounded up to a power of two; 256 by default.
     ///
     /// Counts are exact whatever it is. 0 times nothing: the histograms of wait and
     /// handling, the busy share and the ages then stay empty. Beside the sample, each message is timed
