@@ -31,6 +31,7 @@ use tokio::time::Instant;
 
 use crate::failure::During;
 use crate::role::{Boss, Ended, Launched, Note, RestartReason, Role, with_current_actor};
+use crate::simulation::Step;
 use crate::snapshot::ActorState;
 use crate::supervisor::SupervisorCell;
 use crate::{Failure, Path, StartChildError};
@@ -342,7 +343,48 @@ impl Book {
         child.running = None;
         self.last_failure.clone_from(&ended.failure);
         self.last_below.clone_from(&ended.last);
-        Some(self.law.exited(now, id, ended.exit))
+        let verdict = self.law.exited(now, id, ended.exit);
+        self.show(id, &verdict);
+        Some(verdict)
+    }
+
+    /// A start that the law ordered has failed: asks it again.
+    pub(crate) fn start_failed(&mut self, id: ChildId) -> Verdict {
+        let verdict = self.law.start_failed(self.now(), id);
+        self.show(id, &verdict);
+        verdict
+    }
+
+    /// Tells the director of a simulation what the law says.
+    fn show(&self, id: ChildId, verdict: &Verdict) {
+        let Some(director) = self.cell.system.director() else {
+            return;
+        };
+        let child = self.table.get(id.0);
+        let child = child.map_or("", |child| child.role.path().as_str());
+        let path = self.cell.path.as_str();
+        let limit = self.cell.limit;
+        let incarnation = self.cell.incarnation.load(Ordering::Relaxed);
+        let (limit, within) = (limit.restarts(), limit.within());
+        let event = match *verdict {
+            Verdict::Restart { after, .. } => Step::Restarts {
+                path,
+                incarnation,
+                child,
+                after,
+                limit,
+                within,
+            },
+            Verdict::Escalate { .. } => Step::GivesUp {
+                path,
+                incarnation,
+                child,
+                limit,
+                within,
+            },
+            Verdict::Ignore | Verdict::Forget => return,
+        };
+        director.lock().saw(&event);
     }
 
     /// The same on the spot; `None` if it is for the task to ask.
@@ -376,7 +418,12 @@ impl Book {
 }
 
 /// Whether it is the first start of a child that failed: that is for whoever wanted it, not for the law.
+///
+/// A supervisor that gave up had started; the failure that it tells of may be a start, but of a child that it had
+/// started again.
 pub(crate) fn is_first_start(incarnation: u64, ended: &Ended) -> bool {
     let failure = ended.failure.as_ref();
-    incarnation == 1 && failure.is_some_and(|failure| failure.during() == During::Start)
+    incarnation == 1
+        && ended.reason != RestartReason::Escalation
+        && failure.is_some_and(|failure| failure.during() == During::Start)
 }

@@ -37,6 +37,7 @@ use crate::role::{
     Asker, Boss, Ended, Launched, RestartReason, Role, StateCell, as_actor, asker, wait_for_reply,
 };
 use crate::shared::Shared;
+use crate::simulation::{Moment, Step};
 use crate::snapshot::{ActorState, Seen};
 use crate::tally::Dropped;
 use crate::waits::{DynAsking, Node};
@@ -117,8 +118,12 @@ impl<A: Actor> ActorCell<A> {
             Some(group) => system.meters.group(group),
             None => system.meters.group_of::<A>(),
         };
+        let capacity = match system.director() {
+            Some(director) => director.lock().capacity(path.as_str(), mailbox.0),
+            None => mailbox.0,
+        };
         Arc::new(ActorCell {
-            mailbox: Mailbox::new(mailbox.0, mailbox.1, system.measure_every),
+            mailbox: Mailbox::new(capacity, mailbox.1, system.measure_every),
             path,
             id,
             group,
@@ -186,6 +191,16 @@ impl<A: Actor> ActorCell<A> {
         if self.retired.load(Ordering::Acquire) || !self.mailbox.is_read_by(incarnation) {
             return;
         }
+        if let Some(director) = self.system.director() {
+            let (path, event) = (self.path.as_str(), type_name::<E>());
+            if director
+                .lock()
+                .disturb(&Moment::Subscribe { path, event })
+                .is_some()
+            {
+                return;
+            }
+        }
         let subscriber = Arc::clone(self) as Arc<dyn Receive<E>>;
         let topic = self
             .system
@@ -193,6 +208,14 @@ impl<A: Actor> ActorCell<A> {
             .subscribe::<E>(&subscriber, self.identity());
         if !topics.iter().any(|t| Arc::ptr_eq(t, &topic)) {
             topics.push(topic);
+        }
+    }
+
+    pub(crate) fn unsubscribe_all(&self) {
+        let extras = self.extras.get();
+        let topics = extras.map(|extras| std::mem::take(&mut *extras.topics.lock()));
+        for topic in topics.into_iter().flatten() {
+            topic.unsubscribe(self.identity());
         }
     }
 
@@ -212,6 +235,13 @@ impl<A: Actor> ActorCell<A> {
 
     pub(crate) fn fail(&self, incarnation: u64, during: During, cause: Cause) -> Failure {
         let failure = Failure::new(self.path.clone(), incarnation, during, cause);
+        self.system.saw(&Step::Failed {
+            path: self.path.as_str(),
+            incarnation,
+            during,
+            kind: failure.kind(),
+            text: failure.text(),
+        });
         failure.report();
         failure
     }
@@ -345,6 +375,11 @@ impl<A: Actor> ActorCell<A> {
             CutOff::Running { in_flight } => (None, in_flight),
             CutOff::Resting { life, in_flight } => (Some(life), in_flight),
         };
+        self.system.saw(&Step::Ended {
+            path: self.path.as_str(),
+            incarnation,
+            is_cut_off: true,
+        });
         if in_flight && let Some(table) = self.in_hand.get() {
             self.report_stuck(incarnation, (table.message_type)());
         }
@@ -452,6 +487,14 @@ impl<A: Actor> Run for Body<A> {
         // SAFETY: the life is alive, and its reference to the cell is only read until it is freed.
         let cell = unsafe { Arc::as_ptr((*self.0.get()).stage.cx.cell()) };
         prefetch(cell, 3);
+    }
+
+    fn name(&self) -> (&str, u64) {
+        // SAFETY: the life is alive, and its reference to the cell and its number are only read until it is freed.
+        unsafe {
+            let context = &(*self.0.get()).stage.cx;
+            (context.path().as_str(), context.incarnation())
+        }
     }
 
     fn abandon(&self) {
@@ -621,10 +664,7 @@ impl<A: Actor> Role for ActorCell<A> {
         // See `subscribe`.
         fence(Ordering::SeqCst);
         let extras = self.extras.get();
-        let topics = extras.map(|extras| std::mem::take(&mut *extras.topics.lock()));
-        for topic in topics.into_iter().flatten() {
-            topic.unsubscribe(self.identity());
-        }
+        self.unsubscribe_all();
         self.state.set(ActorState::Stopped);
         let task = extras.and_then(|extras| extras.task.lock().take());
         drop(task);

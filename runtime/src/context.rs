@@ -21,6 +21,7 @@ use crate::mailbox::Control;
 use crate::registry::Delivery;
 use crate::role::CUT_OFF_AFTER;
 use crate::shared::after as in_future;
+use crate::simulation::Step;
 use crate::{Actor, ActorRef, Event, Handler, Message, Path, System};
 
 /// What a life of an actor can do; every handler gets it.
@@ -159,6 +160,19 @@ impl<A: Actor> Context<A> {
 
     #[cold]
     fn ended_timed(&mut self) {
+        self.ended_badly();
+        if let Some(table) = self.cell.in_hand() {
+            self.cell.system.saw(&Step::Handled {
+                path: self.cell.path.as_str(),
+                incarnation: self.incarnation,
+                name: (table.message_type)(),
+            });
+        }
+    }
+
+    /// The same for one that failed.
+    #[cold]
+    pub(crate) fn ended_badly(&mut self) {
         if let Some(begun) = self.begun.take() {
             let took = begun.elapsed();
             self.cell.group.handle.record(took);

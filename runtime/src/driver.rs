@@ -7,9 +7,11 @@ use std::task::{Poll, Waker};
 use std::thread::{self, ThreadId};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::core::ready::Runnable;
 use crate::pool::Pool;
+use crate::simulation::{Decision, Director, Step};
 
 /// How the actors of a system are run.
 pub(crate) enum Driver {
@@ -34,11 +36,15 @@ impl Driver {
     }
 }
 
-/// What is ready in a simulated system, and the dice that choose what is next.
+/// What is ready in a simulated system, and who chooses what is next.
 pub(crate) struct Simulation {
     /// Where all actors run.
     thread: ThreadId,
     state: Mutex<State>,
+    /// Decides, and is told all that happens; else the dice decide, and nobody looks.
+    director: Option<Mutex<Box<dyn Director>>>,
+    /// Something has run, or it is over.
+    ran: Notify,
 }
 
 struct State {
@@ -48,15 +54,19 @@ struct State {
     ended: bool,
 }
 
-/// How many runs there are before the runtime's other tasks have their turn.
+/// How many runs there are before the runtime's other tasks have their turn, at most.
 const RUNS: usize = 64;
+/// They have it sooner at one roll of the dice in so many.
+const YIELDS: usize = 8;
 /// A run handles so many messages at most, or fewer: the dice decide.
-const BUDGET_MAX: u64 = 4;
+const BUDGET_MAX: usize = 4;
 
 impl Simulation {
-    pub(crate) fn new(seed: u64) -> Arc<Self> {
+    pub(crate) fn new(seed: u64, director: Option<Box<dyn Director>>) -> Arc<Self> {
         Arc::new(Simulation {
             thread: thread::current().id(),
+            director: director.map(Mutex::new),
+            ran: Notify::new(),
             state: Mutex::new(State {
                 ready: Vec::new(),
                 dice: seed,
@@ -64,6 +74,16 @@ impl Simulation {
                 ended: false,
             }),
         })
+    }
+
+    /// Who is to be told what happens.
+    pub(crate) fn director(&self) -> Option<&Mutex<Box<dyn Director>>> {
+        self.director.as_ref()
+    }
+
+    /// Returns when something has run since the last time, or when all is over.
+    pub(crate) async fn ran(&self) {
+        self.ran.notified().await;
     }
 
     pub(crate) fn schedule(&self, ready: Runnable) {
@@ -83,20 +103,23 @@ impl Simulation {
     }
 
     /// Returns a number below `n`.
-    fn roll(&self, n: u64) -> u64 {
-        self.state.lock().roll(n)
+    fn decide(&self, decision: Decision, n: usize) -> usize {
+        match &self.director {
+            Some(director) => director.lock().decide(decision, n).min(n - 1),
+            None => self.state.lock().roll(n as u64) as usize,
+        }
     }
 
     /// Whether an asker runs an idle actor on its own stack, this time.
     pub(crate) fn runs_inside(&self) -> bool {
-        thread::current().id() == self.thread && self.roll(2) == 0
+        thread::current().id() == self.thread && self.decide(Decision::Inside, 2) == 0
     }
 
     /// Runs what is ready, until the end of the system.
     pub(crate) async fn drive(self: Arc<Self>) {
         poll_fn(|cx| {
             for _ in 0..RUNS {
-                let (chosen, budget) = {
+                let n = {
                     let mut state = self.state.lock();
                     if state.ended {
                         return Poll::Ready(());
@@ -105,13 +128,28 @@ impl Simulation {
                         state.task = Some(cx.waker().clone());
                         return Poll::Pending;
                     }
-                    let n = state.ready.len() as u64;
-                    let chosen = state.roll(n) as usize;
-                    let budget = 1 + state.roll(BUDGET_MAX);
-                    (state.ready.swap_remove(chosen), budget as usize)
+                    state.ready.len()
                 };
+                let chosen = self.decide(Decision::Next, n);
+                let budget = BUDGET_MAX - self.decide(Decision::Budget, BUDGET_MAX);
+                // Others may have come meanwhile, but all stand behind these; only the end takes any.
+                let chosen = {
+                    let mut state = self.state.lock();
+                    if state.ended {
+                        return Poll::Ready(());
+                    }
+                    state.ready.remove(chosen)
+                };
+                if let Some(director) = &self.director {
+                    let (path, incarnation) = chosen.name();
+                    director.lock().saw(&Step::Runs { path, incarnation });
+                }
+                self.ran.notify_one();
                 if chosen.run(budget) {
                     self.schedule(chosen);
+                }
+                if self.decide(Decision::Yield, YIELDS) == YIELDS - 1 {
+                    break;
                 }
             }
             cx.waker().wake_by_ref();
@@ -126,6 +164,7 @@ impl Simulation {
             state.ended = true;
             (std::mem::take(&mut state.ready), state.task.take())
         };
+        self.ran.notify_one();
         left.into_iter().for_each(Runnable::abandon);
         if let Some(task) = task {
             task.wake();

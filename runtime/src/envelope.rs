@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use std::any::type_name;
+use std::any::{Any, type_name};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -167,6 +167,10 @@ pub(crate) type Check<A> = fn(&mut Letter<A>, u64) -> Result<(), Dropped>;
 /// Handles the message in hand.
 type Begin<A> = unsafe fn(&mut Option<Letter<A>>, NonNull<Life<A>>, &mut Task<'_>) -> Begun;
 
+/// Makes the future that handles the message in hand.
+type Defer<A> =
+    unsafe fn(&mut Option<Letter<A>>, NonNull<Life<A>>) -> Pooled<Outcome<<A as Actor>::Error>>;
+
 /// How far the handling of a message has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begun {
@@ -184,6 +188,8 @@ pub(crate) enum Begun {
 pub(crate) struct LetterTable<A: Actor> {
     form: Form,
     pub(crate) message_type: fn() -> &'static str,
+    /// Shows the message to who watches a simulation.
+    pub(crate) message: fn(&mut Letter<A>) -> &dyn Any,
     /// Whether it may still be handled by this life, or why not; `None` where nothing can stand against it.
     pub(crate) check: Option<Check<A>>,
     /// Handles the message, or begins to.
@@ -192,6 +198,11 @@ pub(crate) struct LetterTable<A: Actor> {
     /// It is in hand, with this table. The life has no future; the one that it may have afterwards, also when this
     /// panics, is dropped before the life, and while it exists nobody else touches the life's stage.
     pub(crate) begin: Begin<A>,
+    /// Makes the future that handles the message, and does not begin: for who disturbs a simulation.
+    ///
+    /// # Safety
+    /// As `begin`.
+    pub(crate) defer: Defer<A>,
     /// Tells whoever asked that the message will not be handled, and its timer that it is not queued any more.
     pub(crate) abandon: fn(&mut Letter<A>),
 }
@@ -215,8 +226,17 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Told<M>> for Letters<A> {
     const TABLE: &'static LetterTable<A> = &LetterTable {
         form: Form::of::<Self, Told<M>>(),
         message_type: type_name::<M>,
+        message: |letter| match letter.get_mut::<Told<M>>() {
+            Some(Told(message)) => message,
+            None => &(),
+        },
         check: None,
         begin: begin_told,
+        // SAFETY: as the caller promises.
+        defer: |hand, life| unsafe {
+            let Told(message) = Letter::take::<Told<M>>(hand);
+            defer(message, None, life)
+        },
         abandon: |_| {},
     };
 }
@@ -226,8 +246,17 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Asked<M>> for Letters<A> {
     const TABLE: &'static LetterTable<A> = &LetterTable {
         form: Form::of::<Self, Asked<M>>(),
         message_type: type_name::<M>,
+        message: |letter| match letter.get_mut::<Asked<M>>() {
+            Some(asked) => &asked.message,
+            None => &(),
+        },
         check: None,
         begin: begin_asked,
+        // SAFETY: as the caller promises.
+        defer: |hand, life| unsafe {
+            let Asked { message, reply } = Letter::take::<Asked<M>>(hand);
+            defer(message, reply, life)
+        },
         abandon: |letter| {
             if let Some(asked) = letter.get_mut::<Asked<M>>() {
                 abandon(&mut asked.reply);
@@ -241,11 +270,20 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Parcel<M>> for Letters<A> {
     const TABLE: &'static LetterTable<A> = &LetterTable {
         form: Form::of::<Self, Parcel<M>>(),
         message_type: type_name::<M>,
+        message: |letter| match letter.get_mut::<Parcel<M>>() {
+            Some(parcel) => &parcel.message,
+            None => &(),
+        },
         check: Some(|letter, incarnation| match letter.get_mut::<Parcel<M>>() {
             Some(parcel) => parcel.check(incarnation),
             None => Ok(()),
         }),
         begin: begin_parcel,
+        // SAFETY: as the caller promises.
+        defer: |hand, life| unsafe {
+            let Parcel { message, reply, .. } = Letter::take::<Parcel<M>>(hand);
+            defer(message, reply, life)
+        },
         abandon: |letter| {
             if let Some(parcel) = letter.get_mut::<Parcel<M>>() {
                 abandon(&mut parcel.reply);
@@ -317,7 +355,11 @@ impl<M: Message> Parcel<M> {
     fn check(&self, incarnation: u64) -> Result<(), Dropped> {
         if let Some(tie) = &self.tie {
             tie.task.queued.store(false, Ordering::Relaxed);
-            if tie.incarnation != incarnation {
+            let is_stale = tie.incarnation != incarnation;
+            #[cfg(greenroom_planted)]
+            let is_stale =
+                is_stale && !crate::planted::is_planted(crate::planted::Bug::HandledTwice);
+            if is_stale {
                 return Err(Dropped::Stale);
             } else if tie.task.cancelled.load(Ordering::Relaxed) {
                 return Err(Dropped::Cancelled);
@@ -423,6 +465,32 @@ unsafe fn handle<A: Handler<M>, M: Message>(
             Begun::Failed
         }
     }
+}
+
+/// Makes what [`handle`] runs, and lets it be.
+///
+/// # Safety
+/// As [`LetterTable::begin`].
+unsafe fn defer<A: Handler<M>, M: Message>(
+    message: M,
+    reply: Option<ReplyTo<M>>,
+    life: NonNull<Life<A>>,
+) -> Pooled<Outcome<A::Error>> {
+    // SAFETY: as in `handle`.
+    let stage = unsafe { &mut (*life.as_ptr()).stage };
+    let is_asked = reply.is_some();
+    if let Some(reply) = reply {
+        stage.cx.hold_reply(AnyReply::new(reply));
+    }
+    let Some(actor) = &mut stage.actor else {
+        unreachable!("messages are handled by an actor that has started")
+    };
+    let then = Handled::<A, M> {
+        life,
+        is_asked,
+        _message: PhantomData,
+    };
+    Pooled::new(then, || actor.handle(message, &mut stage.cx))
 }
 
 impl<A: Handler<M>, M: Message> Then<Result<M::Reply, A::Error>> for Handled<A, M> {

@@ -162,12 +162,15 @@ mod life;
 mod mailbox;
 mod metrics;
 mod path;
+#[cfg(greenroom_planted)]
+pub mod planted;
 #[cfg_attr(test, allow(unsafe_code))]
 mod pool;
 mod registry;
 mod role;
 mod scrape;
 mod shared;
+pub mod simulation;
 mod snapshot;
 mod spec;
 mod supervisor;

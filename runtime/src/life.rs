@@ -27,8 +27,14 @@ use crate::envelope::{Begun, Check, Letter, NoReply, refuse};
 use crate::failure::{Cause, During, FailureKind, Panic, guarded, text_of};
 use crate::mailbox::{Control, Desk, Left, Next};
 use crate::role::{Boss, Ended, RestartReason, Role, publish_asks};
+use crate::simulation::{Moment, Step};
 use crate::snapshot::ActorState;
+use crate::tally::Dropped;
 use crate::{Actor, Context};
+
+mod directed;
+
+use directed::{begin_directed, disturb};
 
 /// What there is of an actor between its start and its end; what a message touches stands first.
 #[repr(C)]
@@ -400,10 +406,19 @@ unsafe fn step<A: Actor>(
                     return Some(Stopped::Left(Left::Killed));
                 }
                 let args = cell.args.clone();
+                let incarnation = (*place).incarnation();
                 let stage = &mut (*place).stage;
                 let actor = &raw mut stage.actor;
                 let cx = &mut stage.cx;
                 (*place).future = Some(Pooled::new(Started(actor), || A::start(args, cx)));
+                if let Some(director) = cell.system.director() {
+                    let moment = Moment::Start {
+                        path: cell.path.as_str(),
+                        incarnation,
+                    };
+                    let fault = director.lock().disturb(&moment);
+                    disturb(cell, life, fault);
+                }
             }
             Phase::Stop => {
                 let stage = &mut (*place).stage;
@@ -455,8 +470,38 @@ unsafe fn begin<A: Actor>(
     unsafe {
         cell.show_in_hand(table);
         (*place).stage.cx.begin();
-        if is_stamped && let Some(queued) = cell.mailbox.take_stamp(&(*place).desk) {
+        if is_stamped {
+            return begin_timed(cell, life, hand, turn);
+        }
+        match table.check {
+            None => (table.begin)(hand, life, turn.task),
+            Some(check) => check_and_begin(cell, life, hand, check, turn),
+        }
+    }
+}
+
+/// The same for one that is timed; in a directed simulation all are, and the director sees them here.
+///
+/// # Safety
+/// As [`begin`].
+#[cold]
+unsafe fn begin_timed<A: Actor>(
+    cell: &ActorCell<A>,
+    life: NonNull<Life<A>>,
+    hand: &mut Option<Letter<A>>,
+    turn: &mut Turn<'_, '_>,
+) -> Begun {
+    let place = life.as_ptr();
+    let Some(table) = hand.as_ref().map(Letter::table) else {
+        return Begun::Ended;
+    };
+    // SAFETY: as the caller promises.
+    unsafe {
+        if let Some(queued) = cell.mailbox.take_stamp(&(*place).desk) {
             (*place).stage.cx.begin_timed(queued);
+        }
+        if let Some(director) = cell.system.director() {
+            return begin_directed(cell, life, hand, turn, director);
         }
         match table.check {
             None => (table.begin)(hand, life, turn.task),
@@ -485,16 +530,35 @@ unsafe fn check_and_begin<A: Actor>(
     // SAFETY: as the caller promises.
     unsafe {
         if let Err(why) = check(letter, (*place).stage.cx.incarnation()) {
-            cell.discard(&(*place).desk, table, why);
-            (*place).stage.cx.unbegin();
-            // What a message does when it is dropped is its author's code, and no reason to end
-            // this life.
-            let _ = guarded(|| *hand = None);
+            discard(cell, life, hand, why);
             Begun::Ended
         } else {
             (table.begin)(hand, life, turn.task)
         }
     }
+}
+
+/// Lets go of a message in hand that may not be handled any more.
+///
+/// # Safety
+/// As [`begin`].
+unsafe fn discard<A: Actor>(
+    cell: &ActorCell<A>,
+    life: NonNull<Life<A>>,
+    hand: &mut Option<Letter<A>>,
+    why: Dropped,
+) {
+    let place = life.as_ptr();
+    let Some(table) = hand.as_ref().map(Letter::table) else {
+        return;
+    };
+    // SAFETY: as the caller promises.
+    unsafe {
+        cell.discard(&(*place).desk, table, why);
+        (*place).stage.cx.unbegin();
+    }
+    // What a message does when it is dropped is its author's code, and no reason to end this life.
+    let _ = guarded(|| *hand = None);
 }
 
 /// Ends a life: its state is dropped, and then its supervisor hears of it.
@@ -526,6 +590,11 @@ unsafe fn end<A: Actor>(
     }
     if was_reading {
         tracing::debug!(actor = %cell.path, incarnation, exit = ?ended.exit, "Actor ended.");
+        cell.system.saw(&Step::Ended {
+            path: cell.path.as_str(),
+            incarnation,
+            is_cut_off: false,
+        });
         boss.ended(incarnation, ended);
     }
 }
@@ -547,6 +616,10 @@ impl<A: Actor> Life<A> {
                 }
                 cell.set_state(ActorState::Running);
                 tracing::debug!(actor = %cell.path, incarnation = self.incarnation(), "Actor started.");
+                cell.system.saw(&Step::Started {
+                    path: cell.path.as_str(),
+                    incarnation: self.incarnation(),
+                });
                 self.lead.started(cell.id(), self.incarnation());
             }
             Phase::Stop => self.phase = Phase::Tidy,
@@ -598,7 +671,7 @@ impl<A: Actor> Life<A> {
                     // It was cut off, and the failure is on record already: the next step sees it.
                     return;
                 }
-                self.stage.cx.ended();
+                self.stage.cx.ended_badly();
                 let message = (table.message_type)();
                 let failure = cell.fail(incarnation, During::Message(message), cause);
                 let text = failure.text();

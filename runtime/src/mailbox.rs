@@ -699,6 +699,10 @@ impl<E, L: Copy> Mailbox<E, L> {
     pub(crate) fn wake(&self) -> Option<L> {
         self.inner.with(|inner| {
             if inner.state != State::Pending {
+                #[cfg(greenroom_planted)]
+                if crate::planted::is_planted(crate::planted::Bug::LostWakeUp) {
+                    return None;
+                }
                 inner.woken = true;
                 return None;
             }

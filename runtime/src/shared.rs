@@ -15,6 +15,7 @@ use crate::driver::Driver;
 use crate::metrics::Meters;
 use crate::registry::Registry;
 use crate::role::{Ended, Role};
+use crate::simulation::{Director, Step};
 
 /// One system, as its actors see it.
 pub(crate) struct Shared {
@@ -55,6 +56,21 @@ impl Shared {
         match &self.driver {
             Driver::Pool(pool) => pool.handle(),
             Driver::Tasks | Driver::Simulated(_) => self.handle.clone(),
+        }
+    }
+
+    /// Who is told what happens; there is somebody in a simulation only, and not in each.
+    pub(crate) fn director(&self) -> Option<&Mutex<Box<dyn Director>>> {
+        match &self.driver {
+            Driver::Simulated(simulation) => simulation.director(),
+            Driver::Pool(_) | Driver::Tasks => None,
+        }
+    }
+
+    /// Tells the director, if there is one.
+    pub(crate) fn saw(&self, event: &Step<'_>) {
+        if let Some(director) = self.director() {
+            director.lock().saw(event);
         }
     }
 

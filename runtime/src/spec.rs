@@ -66,6 +66,12 @@ impl<A: Actor> Spec<A> {
         ActorCell::new((path, id), self.args, self.terms, mailbox, group, system)
     }
 
+    /// Returns the name that the actor has below its supervisor.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Sets when the actor is started again; [`Restart::Permanent`] by default.
     #[must_use]
     pub fn restart(mut self, restart: Restart) -> Self {

@@ -40,7 +40,7 @@ pub(crate) struct SupervisorCell {
     id: ChildId,
     pub(crate) system: Arc<Shared>,
     strategy: Strategy,
-    limit: Limit,
+    pub(crate) limit: Limit,
     backoff: Backoff,
     /// Those it was built with; they are numbered by their places here, newcomers from there on.
     pub(crate) children: Vec<(Arc<dyn Role>, Restart)>,
@@ -48,7 +48,7 @@ pub(crate) struct SupervisorCell {
     group: Arc<Group>,
     state: StateCell,
     restarts: AtomicU64,
-    incarnation: AtomicU64,
+    pub(crate) incarnation: AtomicU64,
     /// [`RUN`], [`STOP`] or [`DRAIN`].
     order: AtomicU8,
     /// How many commands may be on their way to it.
@@ -116,7 +116,13 @@ impl SupervisorCell {
 
     /// A law for one life.
     pub(crate) fn law(&self, seed: u64) -> Law {
-        Law::new(self.strategy, self.limit, self.backoff, seed)
+        let limit = self.limit;
+        #[cfg(greenroom_planted)]
+        let limit = match crate::planted::is_planted(crate::planted::Bug::LimitOffByOne) {
+            true => Limit::new(limit.restarts() + 1, limit.within()),
+            false => limit,
+        };
+        Law::new(self.strategy, limit, self.backoff, seed)
     }
 
     /// Whether it has not been told to stop.
@@ -561,8 +567,7 @@ impl Life {
                 Ok(()) => {}
                 Err(NotStarted::Stopping) => return None,
                 Err(NotStarted::Failed(id, ended)) => {
-                    let failed = |book: &mut Book| book.law.start_failed(book.now(), id);
-                    let verdict = self.lead.with(failed);
+                    let verdict = self.lead.with(|book| book.start_failed(id));
                     // The others that are due wait for the main loop; this order may overrule them.
                     self.pending.extend(due.into_iter().skip(n + 1));
                     return self.apply(verdict, id, ended.reason).await;

@@ -23,6 +23,7 @@ use crate::pool::Pool;
 use crate::registry::{Delivery, Registry};
 use crate::role::{Boss, Ended, Note, RestartReason, Role};
 use crate::shared::Shared;
+use crate::simulation::Director;
 use crate::snapshot::{ActorInfo, ActorState, Seen};
 use crate::supervisor::SupervisorCell;
 use crate::supervisor_ref::SupervisorRef;
@@ -66,6 +67,17 @@ pub struct Builder {
     stuck_after: Duration,
     workers: Option<usize>,
     runs: Runs,
+    director: Directed,
+}
+
+/// Who directs a simulation, if anybody does.
+#[derive(Default)]
+struct Directed(Option<Box<dyn Director>>);
+
+impl fmt::Debug for Directed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.is_some())
+    }
 }
 
 /// What runs the actors.
@@ -151,6 +163,15 @@ impl Builder {
         self
     }
 
+    /// The same, but `director` decides what is next, sees all that happens and may disturb it; `seed` decides the rest.
+    ///
+    /// It is for test kits; a test uses one, such as `greenroom-testkit`. Every
+    /// message is timed, whatever [`measure_every`](Self::measure_every) says.
+    pub fn directed(mut self, seed: u64, director: impl Director) -> Self {
+        self.director = Directed(Some(Box::new(director)));
+        self.simulated(seed)
+    }
+
     /// Starts the tree and returns when all its actors are up.
     ///
     /// # Errors
@@ -169,6 +190,7 @@ impl Builder {
     /// Dropping the future stops the tree.
     pub async fn start(self, tree: Supervisor) -> Result<System, StartError> {
         fence::prepare();
+        let is_directed = self.director.0.is_some();
         let no_workers = |error: std::io::Error| StartError::NoWorkers(error.to_string());
         let (driver, office, handle) = match self.runs {
             Runs::OnWorkers => {
@@ -191,7 +213,7 @@ impl Builder {
                     RuntimeFlavor::CurrentThread,
                     "a simulated system runs on one thread: start it in a current-thread runtime"
                 );
-                let simulation = Simulation::new(seed);
+                let simulation = Simulation::new(seed, self.director.0);
                 handle.spawn(Arc::clone(&simulation).drive());
                 (Driver::Simulated(simulation), None, handle)
             }
@@ -199,7 +221,11 @@ impl Builder {
         let every_one = matches!(self.runs, Runs::Simulated(_)).then_some(1);
         let shared = Arc::new(Shared {
             driver,
-            measure_every: self.measure_every.or(every_one).unwrap_or(MEASURE_EVERY),
+            measure_every: match every_one {
+                // Who directs sees those that are timed.
+                Some(one) if is_directed => one,
+                every_one => self.measure_every.or(every_one).unwrap_or(MEASURE_EVERY),
+            },
             registry: Registry::default(),
             meters: Meters::new(),
             dead_letters: DeadLetters::new(self.dead_letters),
@@ -241,6 +267,7 @@ impl System {
             stuck_after: STUCK_AFTER,
             workers: None,
             runs: Runs::OnWorkers,
+            director: Directed::default(),
         }
     }
 

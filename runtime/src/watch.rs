@@ -13,7 +13,8 @@
 //! row have seen each edge of it.
 //!
 //! A simulated system has a clock of its own, so a task of its own looks at it,
-//! as often in virtual time. Every other one is watched in real time, also where
+//! as often in virtual time as long as somebody is at work and anything runs; a
+//! clock that jumps over days must not stop at each look. Every other one is watched in real time, also where
 //! the clock of the runtime that it is in is paused.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -26,7 +27,7 @@ use parking_lot::Mutex;
 
 use crate::clock;
 use crate::core::ready::Progress;
-use crate::driver::Driver;
+use crate::driver::{Driver, Simulation};
 use crate::failure::ShortType;
 use crate::shared::Shared;
 use crate::waits::{Node, Seen, WaitsFor};
@@ -92,9 +93,10 @@ struct Watched {
 /// # Errors
 /// When the operating system gives no thread.
 pub(crate) fn watch(system: &Arc<Shared>) -> std::io::Result<()> {
-    if matches!(system.driver, Driver::Simulated(_)) {
+    if let Driver::Simulated(simulation) = &system.driver {
         let watched = Arc::downgrade(system);
-        system.handle.spawn(watch_simulated(watched));
+        let simulation = Arc::clone(simulation);
+        system.handle.spawn(watch_simulated(watched, simulation));
     }
     // A simulated one as well: for the clock of its ticks.
     let mut watched = WATCHED.lock();
@@ -108,20 +110,38 @@ pub(crate) fn watch(system: &Arc<Shared>) -> std::io::Result<()> {
     Ok(())
 }
 
-async fn watch_simulated(system: Weak<Shared>) {
+async fn watch_simulated(system: Weak<Shared>, simulation: Arc<Simulation>) {
     let mut watcher = Watcher::default();
     let begun = tokio::time::Instant::now();
+    // Since when nothing has run.
+    let mut quiet = Duration::ZERO;
+    let mut wait = LOOK;
     loop {
-        tokio::time::sleep(LOOK).await;
+        match tokio::time::timeout(wait, simulation.ran()).await {
+            Ok(()) => {
+                quiet = Duration::ZERO;
+                tokio::time::sleep(LOOK).await;
+            }
+            Err(_) => quiet += wait,
+        }
         let Some(system) = system.upgrade() else {
             return;
         };
         if system.end.borrow().is_some() {
             return;
         }
-        watcher.look(&[system], begun.elapsed());
+        let told_by = system.stuck_after.saturating_add(4 * LOOK);
+        wait = match watcher.look(&[system], begun.elapsed()) {
+            // Nobody is at work, and so it stays until somebody runs.
+            false => FOR_EVER,
+            // All has been told of; what is left is for how long it goes on.
+            true if quiet > told_by => LOOK.max(quiet / 16),
+            true => LOOK,
+        };
     }
 }
+
+const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 fn run() {
     let begun = Instant::now();
@@ -211,12 +231,16 @@ struct Waiting {
 
 impl Watcher {
     /// Looks at all actors of these systems; `now` is the time since the first look or before.
-    pub(crate) fn look(&mut self, systems: &[Arc<Shared>], now: Duration) {
+    ///
+    /// Returns whether anybody is at work, or waits.
+    pub(crate) fn look(&mut self, systems: &[Arc<Shared>], now: Duration) -> bool {
         let mut waiting = Vec::new();
+        let mut is_busy = false;
         for (n, system) in systems.iter().enumerate() {
             let mut stuck = Vec::new();
             system.registry.for_each(|role| {
                 let (work, node) = role.glance();
+                is_busy |= work.is_some();
                 if let Some(work) = work
                     && let Some(node) = role.node()
                     && let Some(time) = node.see_work(work, now, system.stuck_after)
@@ -239,6 +263,8 @@ impl Watcher {
                     }
                 }
             });
+            // The registry has no order, and what is simulated is to have one.
+            stuck.sort_by(|a: &ActorStuck, b| a.path.cmp(&b.path));
             for event in stuck {
                 tell(system, event, |event| {
                     tracing::warn!(
@@ -250,6 +276,7 @@ impl Watcher {
                 });
             }
         }
+        is_busy |= !waiting.is_empty();
         let mut before = std::mem::take(&mut self.cycles);
         for (cycle, system, event) in cycles(waiting) {
             let Some(is_told) = before.remove(&cycle) else {
@@ -270,6 +297,7 @@ impl Watcher {
                 });
             }
         }
+        is_busy
     }
 }
 

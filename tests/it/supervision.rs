@@ -1,5 +1,6 @@
 //! The law carried out: who is stopped and started, in which order, and what escalates.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use greenroom::prelude::*;
@@ -287,4 +288,25 @@ async fn names_are_checked_before_anything_runs() {
         "{error}"
     );
     assert!(script.log.take().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_that_gives_up_over_a_start_that_failed_is_restarted_all_the_same() {
+    let script = Script::default();
+    let branch = Supervisor::one_for_one("branch")
+        .restart_limit(1, Duration::from_secs(60))
+        .backoff(Backoff::none())
+        .child(Scripted::spec("it", script.clone()));
+    let tree = Supervisor::one_for_one("app")
+        .restart_limit(3, Duration::from_secs(60))
+        .child(branch);
+    let system = start(tree).await.unwrap();
+    let it = system.find::<Scripted>("app/branch/it").unwrap();
+    // The first restart fails as well, which is one more than the branch may repair.
+    script.failing_starts.store(1, Ordering::SeqCst);
+    it.tell(Fail("bust")).await.unwrap();
+    settle().await;
+    assert!(script.log.take().contains(&"it: start 3".to_owned()));
+    caught_up(&it).await;
+    system.stop().await;
 }

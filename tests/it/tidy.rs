@@ -261,7 +261,9 @@ fn metric_names_are_written_in_one_file() {
         "greenroom_supervision",
         "greenroom_telemetry",
         "greenroom_it",
+        "greenroom_testkit",
         "greenroom_loom",
+        "greenroom_planted",
         "greenroom_shuttle",
     ];
     for (path, text) in files(&[".rs"]) {
@@ -339,6 +341,7 @@ fn unsafe_code_is_in_the_mailbox_and_the_scheduler_only() {
         let shown = path.display().to_string();
         let is_core = shown.starts_with("runtime/src/core/")
             || shown.starts_with("runtime/src/mailbox/")
+            || shown.starts_with("runtime/src/life/")
             || may
                 .iter()
                 .any(|name| shown == format!("runtime/src/{name}.rs"));

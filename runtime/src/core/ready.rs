@@ -76,6 +76,10 @@ pub(crate) trait Run: Send + Sync {
     fn run(&self, budget: usize) -> bool;
     /// Asked of one that will be run soon, and whose own first lines are there: fetch what it will use.
     fn prefetch(&self) {}
+    /// What it is called, and which of that name it is, for whoever watches.
+    fn name(&self) -> (&str, u64) {
+        ("", 0)
+    }
     /// Asked of one that is still ready when the pool has ended: let go of it.
     ///
     /// Of a pinned one this is asked on its own worker while that lives.
@@ -110,6 +114,11 @@ impl Runnable {
     pub(crate) fn run(&self, budget: usize) -> bool {
         // SAFETY: it lives by the promise of `new`: the call that answers false is the last.
         unsafe { self.0.as_ref() }.run(budget)
+    }
+
+    pub(crate) fn name(&self) -> (&str, u64) {
+        // SAFETY: it lives by the promise of `new`.
+        unsafe { self.0.as_ref() }.name()
     }
 
     /// Has what it points to fetched, when it is the next but one.

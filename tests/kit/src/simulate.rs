@@ -1,0 +1,462 @@
+//! Whole systems in an order that a seed decides, many seeds after each other, and the first that fails made short.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::env;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::ops::Range;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::pin;
+use std::sync::{Arc, Once};
+use std::task::Poll;
+use std::time::Duration;
+
+use greenroom::{StartError, Supervisor, System};
+use parking_lot::Mutex;
+use tokio::time::timeout;
+
+use crate::checks::{Checks, Violation};
+use crate::dice::{Choices, Dice, Lane};
+use crate::faults::Faults;
+use crate::shrink::shrink;
+use crate::stage::{Directing, Stage};
+use crate::time::{in_virtual_time, pass};
+use crate::trace::{Shows, Trace};
+
+/// What a scenario has in hand: the system under test, the dice, and a way to say what is wrong.
+#[derive(Clone)]
+pub struct Sim(Arc<Inner>);
+
+struct Inner {
+    stage: Arc<Stage>,
+    seed: u64,
+    systems: Mutex<Vec<System>>,
+    checks: Checks,
+}
+
+impl Sim {
+    /// Starts a tree in the simulation; from here on faults may come by chance.
+    ///
+    /// # Errors
+    ///
+    /// As [`Builder::start`](greenroom::Builder::start).
+    pub async fn start(&self, tree: Supervisor) -> Result<System, StartError> {
+        let director = Directing(Arc::clone(&self.0.stage));
+        let builder = System::builder().directed(self.0.seed, director);
+        let system = builder.start(tree).await?;
+        self.0.systems.lock().push(system.clone());
+        self.0.stage.with(|state| state.is_rough = true);
+        Ok(system)
+    }
+
+    /// Returns the seed of this run.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.0.seed
+    }
+
+    /// Returns a number below `n`, as the seed decides; 0 should mean the least that can be done.
+    ///
+    /// It may be called anywhere, also in handlers. Whoever rolls other dice is not reproduced.
+    #[must_use]
+    pub fn choose(&self, n: usize) -> usize {
+        self.0.stage.with(|state| state.dice.choose(Lane::World, n))
+    }
+
+    /// Returns true `part` of `whole` times, as the seed decides.
+    #[must_use]
+    pub fn chance(&self, part: u32, whole: u32) -> bool {
+        let chance = |dice: &mut Dice| dice.chance(Lane::World, part, whole);
+        self.0.stage.with(|state| chance(&mut state.dice))
+    }
+
+    /// From here on nothing goes wrong by chance; what is scripted still does.
+    pub fn calm(&self) {
+        self.0.stage.with(|state| state.is_rough = false);
+    }
+
+    /// Writes a line into the trace.
+    pub fn note(&self, text: impl fmt::Display) {
+        self.0.stage.note(|| text.to_string());
+    }
+
+    /// Says that something does not hold: the run ends and has failed.
+    ///
+    /// A panic of the scenario, as by `assert!`, does the same; one in a handler is
+    /// a crash of that actor, and no failure of the run.
+    pub fn fail(&self, text: impl fmt::Display) {
+        let violation = Violation::new("scenario", text.to_string());
+        self.0.stage.find(violation);
+    }
+
+    /// Looks at all systems from outside, and says whether something was found.
+    fn look(&self) -> bool {
+        let stage = &self.0.stage;
+        for system in self.0.systems.lock().iter() {
+            if let Some(violation) = self.0.checks.ledger(system, false) {
+                stage.find(violation);
+            }
+        }
+        stage.with(|state| state.found.is_some())
+    }
+
+    /// The scenario is over: leaves the systems alone, looks at them, and stops them.
+    async fn end(&self) {
+        self.calm();
+        let (stage, checks) = (&self.0.stage, &self.0.checks);
+        let systems = self.0.systems.lock().clone();
+        if let Some(time) = checks.rest_time() {
+            stage.note(|| "the scenario is over".to_owned());
+            pass(time).await;
+            if self.look() {
+                return;
+            }
+            for system in &systems {
+                let Some(violation) = checks.at_rest(system) else {
+                    continue;
+                };
+                for info in system.snapshot() {
+                    let (path, incarnation, state) = (info.path, info.incarnation, info.state);
+                    stage.note(|| format!("{path}#{incarnation} is {}", state.as_str()));
+                }
+                stage.find(violation);
+                return;
+            }
+        }
+        for system in systems {
+            if timeout(STOP_MAX, system.stop()).await.is_err() {
+                let text = format!("{system:?} has not stopped within {STOP_MAX:?}");
+                stage.find(Violation::new("stop", text));
+            } else if let Some(violation) = checks.ledger(&system, true) {
+                stage.find(violation);
+            }
+        }
+    }
+}
+
+/// How long a system may take to stop: a day, as only what hangs takes longer than its deadlines.
+const STOP_MAX: Duration = Duration::from_secs(86_400);
+
+/// A scenario, and how it is to be run; made by [`simulate`].
+#[derive(Clone)]
+#[must_use = "nothing is simulated before `run`"]
+pub struct Simulation<F> {
+    scenario: F,
+    faults: Faults,
+    checks: Checks,
+    shows: Shows,
+    seeds: Range<u64>,
+    limit: Duration,
+    decisions_max: u64,
+    tries: usize,
+}
+
+/// Makes a simulation of a scenario: a function that starts a tree, does something with it, and says what has to hold.
+///
+/// See the [crate's documentation](crate) for an example, and for how to read a failure.
+pub fn simulate<F, Fut>(scenario: F) -> Simulation<F>
+where
+    F: Fn(Sim) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    Simulation {
+        scenario,
+        faults: Faults::new(),
+        checks: Checks::all(),
+        shows: Shows::default(),
+        seeds: 0..100,
+        limit: Duration::from_secs(366 * 86_400),
+        decisions_max: 1_000_000,
+        tries: 2_000,
+    }
+}
+
+/// The first failure of a simulation: what it is, its seed, and the shortest run that was found to have it.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Found {
+    /// The seed whose run failed.
+    pub seed: u64,
+    /// Which check it is, or where the scenario panicked, and what it said, in the run of the seed.
+    pub what: String,
+    /// The same in the shortest run.
+    pub short: String,
+    /// What happened in the shortest run.
+    pub trace: Trace,
+    /// How many choices of the seed's run were not the plainest.
+    pub choices_before: usize,
+    /// How many still were not in the shortest.
+    pub choices: usize,
+    /// Those choices, as text.
+    pub schedule: String,
+    /// How many runs it took to make it short.
+    pub tries: usize,
+}
+
+/// What one run came to.
+pub(crate) struct Run {
+    pub(crate) made: Choices,
+    pub(crate) found: Option<Violation>,
+    pub(crate) trace: Trace,
+}
+
+impl<F, Fut> Simulation<F>
+where
+    F: Fn(Sim) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    /// Sets what goes wrong; nothing by default.
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// Sets what has to hold in every run; [`Checks::all`] by default.
+    pub fn checks(mut self, checks: Checks) -> Self {
+        self.checks = checks;
+        self
+    }
+
+    /// Sets which seeds are tried; 0 to 99 by default.
+    ///
+    /// The environment overrules it: `SEED=7` tries that one alone, `SEEDS=100000` so many from 0 on.
+    pub fn seeds(mut self, seeds: Range<u64>) -> Self {
+        self.seeds = seeds;
+        self
+    }
+
+    /// Shows messages of type `M` in the trace as their `Debug` text does; else it shows their type.
+    pub fn show<M: fmt::Debug + 'static>(mut self) -> Self {
+        self.shows.add::<M>();
+        self
+    }
+
+    /// Sets how long a scenario may take, in its own time; a year by default.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Sets how many decisions there may be in one run; a million by default.
+    ///
+    /// Actors that keep each other busy let no virtual time pass: this ends them.
+    pub fn decisions(mut self, most: u64) -> Self {
+        self.decisions_max = most.max(1);
+        self
+    }
+
+    /// Sets how many runs may be spent on making a failure short; 2,000 by default.
+    pub fn tries(mut self, most: usize) -> Self {
+        self.tries = most;
+        self
+    }
+
+    /// Tries all seeds, and panics with a report of the first that fails.
+    ///
+    /// # Panics
+    ///
+    /// When a seed fails, and when `SEED` or `SEEDS` is not a number.
+    #[track_caller]
+    pub fn run(&self) {
+        if let Some(found) = self.find() {
+            panic!("{found}");
+        }
+    }
+
+    /// Tries all seeds, and returns the first failure.
+    ///
+    /// # Panics
+    ///
+    /// When `SEED` or `SEEDS` is not a number.
+    #[must_use]
+    pub fn find(&self) -> Option<Box<Found>> {
+        let seeds = match (number("SEED"), number("SEEDS")) {
+            (Some(seed), _) => seed..seed + 1,
+            (None, Some(n)) => 0..n,
+            (None, None) => self.seeds.clone(),
+        };
+        seeds.into_iter().find_map(|seed| self.find_in(seed))
+    }
+
+    /// Tries one seed, and returns how it failed.
+    #[must_use]
+    pub fn find_in(&self, seed: u64) -> Option<Box<Found>> {
+        let run = self.run_once(seed, Dice::of_seed(seed), false);
+        let first = run.found?;
+        let mut tries = 0;
+        let choices_before = run.made.len();
+        let short = shrink(run.made, self.tries, |choices| {
+            tries += 1;
+            let run = self.run_once(seed, Dice::of(choices), false);
+            // Another failure is another story.
+            (run.found?.key == first.key).then_some(run.made)
+        });
+        let run = self.run_once(seed, Dice::of(short.clone()), true);
+        Some(Box::new(Found {
+            seed,
+            what: first.to_string(),
+            short: run
+                .found
+                .map_or_else(String::new, |found| found.to_string()),
+            trace: run.trace,
+            choices_before,
+            choices: short.len(),
+            schedule: short.to_string(),
+            tries,
+        }))
+    }
+
+    /// Runs one seed as it is, and returns what happened in it.
+    #[must_use]
+    pub fn trace(&self, seed: u64) -> Trace {
+        self.run_once(seed, Dice::of_seed(seed), true).trace
+    }
+
+    fn run_once(&self, seed: u64, dice: Dice, is_traced: bool) -> Run {
+        let _silence = silence();
+        in_virtual_time(async {
+            let (faults, checks) = (self.faults.clone(), self.checks.clone());
+            let stage = Stage::new(dice, faults, checks.clone(), self.decisions_max);
+            if is_traced {
+                let trace = Trace::new(self.shows.clone());
+                stage.with(|state| state.trace = Some(trace));
+            }
+            let sim = Sim(Arc::new(Inner {
+                stage: Arc::clone(&stage),
+                seed,
+                systems: Mutex::default(),
+                checks,
+            }));
+            let play = async {
+                let scenario = (self.scenario)(sim.clone());
+                if timeout(self.limit, scenario).await.is_err() {
+                    let text = format!("the scenario is not over after {:?}", self.limit);
+                    stage.find(Violation::new("limit", text));
+                }
+                if !sim.look() {
+                    sim.end().await;
+                }
+            };
+            let mut play = pin!(play);
+            let mut news = pin!(stage.news.notified());
+            poll_fn(|cx| {
+                // Registered before it is looked, so that nothing is found in between.
+                while news.as_mut().poll(cx).is_ready() {
+                    news.set(stage.news.notified());
+                }
+                if sim.look() {
+                    return Poll::Ready(());
+                }
+                match caught(|| play.as_mut().poll(cx)) {
+                    Ok(polled) => polled,
+                    Err((place, text)) => {
+                        stage.find(Violation::new(format!("panic at {place}"), text));
+                        Poll::Ready(())
+                    }
+                }
+            })
+            .await;
+            stage.with(|state| Run {
+                made: std::mem::take(&mut state.dice.made),
+                found: state.found.take(),
+                trace: state.trace.take().unwrap_or_default(),
+            })
+        })
+    }
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = env::var(name).ok()?;
+    match text.parse() {
+        Ok(number) => Some(number),
+        Err(error) => panic!("{name}={text}: {error}"),
+    }
+}
+
+fn text_of(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+    text.unwrap_or("it carries no text").to_owned()
+}
+
+thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+    static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Sends what actors report of their crashes to nobody, unless somebody listens already: thousands of them are wanted.
+fn silence() -> Option<tracing::subscriber::DefaultGuard> {
+    let nobody = tracing::subscriber::NoSubscriber::default();
+    (!tracing::dispatcher::has_been_set()).then(|| tracing::subscriber::set_default(nobody))
+}
+
+/// Calls `f`; a panic in it is not shown, and comes with its place.
+fn caught<R>(f: impl FnOnce() -> R) -> Result<R, (String, String)> {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| {
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !QUIET.try_with(Cell::get).unwrap_or(false) {
+                return before(info);
+            }
+            let place = info
+                .location()
+                .map_or_else(String::new, ToString::to_string);
+            let _ = PLACE.try_with(|slot| slot.replace(place));
+        }));
+    });
+    QUIET.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(f));
+    QUIET.set(false);
+    result.map_err(|payload| (PLACE.with(RefCell::take), text_of(&*payload)))
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Found {
+            seed,
+            what,
+            short,
+            trace,
+            choices_before,
+            choices,
+            schedule,
+            tries,
+        } = self;
+        writeln!(f, "seed {seed} fails: {what}")?;
+        writeln!(
+            f,
+            "again with SEED={seed}; of {choices_before} choices that are not the plainest {choices} are left, after {tries} runs:"
+        )?;
+        writeln!(f, "{schedule}")?;
+        writeln!(f)?;
+        write!(f, "{trace}")?;
+        if short != what {
+            writeln!(f, "\nin this run: {short}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Debug for Sim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sim(seed {})", self.0.seed)
+    }
+}
+
+impl<F> fmt::Debug for Simulation<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Simulation")
+            .field("faults", &self.faults)
+            .field("checks", &self.checks)
+            .field("seeds", &self.seeds)
+            .finish_non_exhaustive()
+    }
+}

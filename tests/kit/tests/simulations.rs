@@ -1,0 +1,297 @@
+//! Whole systems from a seed: the same again, found, made short, and told.
+
+use std::collections::BTreeSet;
+use std::panic::catch_unwind;
+use std::time::{Duration, Instant};
+
+use greenroom::prelude::*;
+use greenroom_testkit::storm::storm;
+use greenroom_testkit::{Checks, Faults, Found, Sim, Simulation, pass, simulate};
+
+use crate::lamp::{Burn, Fade, Lamp, Switch, Switched};
+
+#[test]
+fn a_thousand_random_trees_under_random_faults_keep_all_that_is_promised() {
+    let begun = Instant::now();
+    storm().seeds(0..1000).run();
+    println!("{:?}", begun.elapsed());
+}
+
+#[test]
+fn ten_runs_of_a_seed_are_the_same_to_the_byte_and_other_seeds_are_others() {
+    let storm = storm();
+    let mut runs = BTreeSet::new();
+    for seed in 0..20 {
+        let first = storm.trace(seed).to_string();
+        for _ in 0..9 {
+            assert_eq!(storm.trace(seed).to_string(), first, "seed {seed}");
+        }
+        runs.insert(first);
+    }
+    assert_eq!(runs.len(), 20);
+}
+
+/// Passes a switch on, and then is done.
+struct Runner(Recipient<Switch>, bool);
+
+impl Actor for Runner {
+    type Args = (Recipient<Switch>, bool);
+    type Error = &'static str;
+
+    async fn start((to, on): Self::Args, _: &mut Context<Self>) -> Result<Self, Self::Error> {
+        Ok(Runner(to, on))
+    }
+}
+
+#[derive(Debug)]
+struct Go;
+impl Message for Go {
+    type Reply = ();
+}
+
+impl Handler<Go> for Runner {
+    async fn handle(&mut self, _: Go, _: &mut Context<Self>) -> Result<(), Self::Error> {
+        let _ = self.0.try_tell(Switch(self.1));
+        Ok(())
+    }
+}
+
+/// What was switched last.
+struct Last(bool);
+
+impl Actor for Last {
+    type Args = ();
+    type Error = &'static str;
+
+    async fn start((): (), _: &mut Context<Self>) -> Result<Self, Self::Error> {
+        Ok(Last(false))
+    }
+}
+
+impl Handler<Switch> for Last {
+    async fn handle(&mut self, switch: Switch, _: &mut Context<Self>) -> Result<(), Self::Error> {
+        self.0 = switch.0;
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct IsOn;
+impl Message for IsOn {
+    type Reply = bool;
+}
+
+impl Handler<IsOn> for Last {
+    async fn handle(&mut self, _: IsOn, _: &mut Context<Self>) -> Result<bool, Self::Error> {
+        Ok(self.0)
+    }
+}
+
+/// Two that race for a switch; whoever thinks that the second always wins is wrong.
+async fn race(sim: Sim) {
+    let tree = Supervisor::one_for_one("race")
+        .child(Last::spec("last", ()))
+        .child(Supervisor::dynamic("runners"));
+    let system = sim.start(tree).await.unwrap();
+    let last = system.find::<Last>("race/last").unwrap();
+    let runners = system.supervisor("race/runners").unwrap();
+    let mut all = Vec::new();
+    for (name, on) in [("hare", false), ("hedgehog", true)] {
+        let spec = Runner::spec(name, (last.recipient(), on));
+        all.push(runners.start_child(spec).await.unwrap());
+    }
+    for runner in all {
+        runner.tell(Go).await.unwrap();
+    }
+    pass(Duration::from_secs(1)).await;
+    assert!(last.ask(IsOn).await.unwrap(), "the hedgehog comes second");
+}
+
+fn found() -> Box<Found> {
+    simulate(race).show::<Switch>().find().unwrap()
+}
+
+#[test]
+fn what_one_order_hides_is_found_and_again_in_ten_of_ten_runs() {
+    let first = found();
+    let again = simulate(race).show::<Switch>();
+    for _ in 0..10 {
+        let again = again.find_in(first.seed).unwrap();
+        assert_eq!(again.to_string(), first.to_string());
+    }
+}
+
+#[test]
+fn a_failure_is_made_short_and_shown_with_time_actor_message_and_decision() {
+    let found = found();
+    assert_eq!(found.choices, 1, "{found}");
+    let text = found.to_string();
+    for part in [
+        format!("seed {} fails: panic at ", found.seed),
+        "the hedgehog comes second".to_owned(),
+        format!("SEED={}", found.seed),
+        "0.000s  race/runners/hedgehog#1  Go".to_owned(),
+        "2 of 2 ready".to_owned(),
+        "Switch(false)".to_owned(),
+        "FOUND panic at".to_owned(),
+    ] {
+        assert!(text.contains(&part), "no {part:?} in:\n{text}");
+    }
+}
+
+#[test]
+fn run_panics_with_the_report() {
+    let panic = catch_unwind(|| simulate(race).run()).unwrap_err();
+    let text = panic.downcast_ref::<String>().unwrap();
+    assert!(
+        text.contains("the hedgehog comes second") && text.contains("SEED="),
+        "{text}"
+    );
+}
+
+fn lone() -> Supervisor {
+    Supervisor::one_for_one("home").child(Lamp::spec("lamp", 0).mailbox(2))
+}
+
+#[track_caller]
+fn check<F, Fut>(simulation: Simulation<F>, words: &str)
+where
+    F: Fn(Sim) -> Fut,
+    Fut: Future<Output = ()>,
+{
+    let found = simulation.find_in(1).unwrap();
+    assert!(found.what.contains(words), "{found}");
+}
+
+#[test]
+fn a_handler_that_never_ends_is_found() {
+    let scenario = async |sim: Sim| {
+        let system = sim.start(lone()).await.unwrap();
+        let lamp = system.find::<Lamp>("home/lamp").unwrap();
+        lamp.tell(Fade(Duration::MAX)).await.unwrap();
+    };
+    check(
+        simulate(scenario),
+        "rest: home/lamp has been handling Fade for good",
+    );
+    let patient = Checks::all().rest(None);
+    assert!(
+        simulate(scenario).checks(patient).find_in(1).is_none(),
+        "a stop cuts it off"
+    );
+}
+
+#[test]
+fn a_scenario_that_does_not_end_is_found() {
+    let scenario = async |sim: Sim| {
+        let system = sim.start(lone()).await.unwrap();
+        assert!(system.stopped().await.is_ok());
+    };
+    check(
+        simulate(scenario).limit(Duration::from_secs(60)),
+        "limit: the scenario is not over after 60s",
+    );
+}
+
+/// Tells itself the same thing for ever.
+struct Hamster;
+
+impl Actor for Hamster {
+    type Args = ();
+    type Error = &'static str;
+
+    async fn start((): (), cx: &mut Context<Self>) -> Result<Self, Self::Error> {
+        let _ = cx.me().try_tell(Go);
+        Ok(Hamster)
+    }
+}
+
+impl Handler<Go> for Hamster {
+    async fn handle(&mut self, go: Go, cx: &mut Context<Self>) -> Result<(), Self::Error> {
+        let _ = cx.me().try_tell(go);
+        Ok(())
+    }
+}
+
+#[test]
+fn actors_that_keep_each_other_busy_are_found() {
+    let scenario = async |sim: Sim| {
+        let tree = Supervisor::one_for_one("home").child(Hamster::spec("hamster", ()));
+        sim.start(tree).await.unwrap();
+        pass(Duration::from_secs(1)).await;
+    };
+    let simulation = simulate(scenario).decisions(10_000).tries(3);
+    check(simulation, "decisions: 10000 decisions, and it goes on");
+}
+
+#[test]
+fn what_a_scenario_says_is_wrong_is_found() {
+    check(
+        simulate(async |sim: Sim| sim.fail("it is late")),
+        "scenario: it is late",
+    );
+}
+
+#[test]
+fn a_crash_of_an_actor_is_no_failure_of_the_run() {
+    let scenario = async |sim: Sim| {
+        let system = sim.start(lone()).await.unwrap();
+        let lamp = system.find::<Lamp>("home/lamp").unwrap();
+        lamp.tell(Burn("hot")).await.unwrap();
+        pass(Duration::from_secs(1)).await;
+        assert_eq!(lamp.ask(Switched).await.unwrap(), 0);
+    };
+    simulate(scenario).run();
+}
+
+#[test]
+fn order_is_checked_by_the_numbers_that_messages_have() {
+    #[derive(Clone, Debug)]
+    struct Numbered(u64);
+    impl Message for Numbered {
+        type Reply = ();
+    }
+    impl Handler<Numbered> for Last {
+        async fn handle(&mut self, _: Numbered, _: &mut Context<Self>) -> Result<(), Self::Error> {
+            Ok(())
+        }
+    }
+    let scenario = |numbers: &'static [u64]| {
+        move |sim: Sim| async move {
+            let tree = Supervisor::one_for_one("home").child(Last::spec("last", ()));
+            let system = sim.start(tree).await.unwrap();
+            let last = system.find::<Last>("home/last").unwrap();
+            for &n in numbers {
+                last.tell(Numbered(n)).await.unwrap();
+            }
+        }
+    };
+    let checks = || Checks::none().order(|m: &Numbered| ("the test".to_owned(), m.0));
+    simulate(scenario(&[1, 2, 4])).checks(checks()).run();
+    check(
+        simulate(scenario(&[1, 1])).checks(checks()),
+        "order: home/last is to handle number 1",
+    );
+    check(
+        simulate(scenario(&[2, 1])).checks(checks()),
+        "order: home/last has number 1",
+    );
+    simulate(scenario(&[2, 1])).checks(Checks::none()).run();
+}
+
+#[test]
+fn a_year_of_random_faults_takes_no_time() {
+    let begun = Instant::now();
+    let scenario = async |sim: Sim| {
+        let tree = Supervisor::one_for_one("home").restart_limit(1000, Duration::from_secs(1));
+        let system = sim.start(tree.child(Lamp::spec("lamp", 0))).await.unwrap();
+        for _ in 0..365 {
+            system.publish(Switch(true));
+            pass(Duration::from_secs(86_400)).await;
+        }
+    };
+    let year = simulate(scenario).limit(Duration::from_secs(400 * 86_400));
+    year.faults(Faults::new().random(100)).seeds(0..3).run();
+    // So much less than a year that no machine is too slow for it.
+    assert!(begun.elapsed() < Duration::from_secs(60));
+}
