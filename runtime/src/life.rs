@@ -230,14 +230,11 @@ unsafe fn ends<A: Actor>(
                 // SAFETY: as the caller promises.
                 let goes_on = unsafe { (*life.as_ptr()).panicked(cell, panic) };
                 if goes_on {
-                    // It takes no more messages.
+                    // The next step ends it; or the next message is taken, if what panicked was behind the
+                    // end of this one: its answer, dropped, or whoever was woken for it.
                     stopped = guarded(|| {
-                        loop {
-                            // SAFETY: as the caller promises.
-                            if let Some(stopped) = unsafe { step(cell, life, turn) } {
-                                return stopped;
-                            }
-                        }
+                        // SAFETY: as the caller promises.
+                        unsafe { steps(cell, life, &mut None, false, turn) }
                     });
                     continue;
                 }
