@@ -10,9 +10,8 @@
 //! of its thread go on, and after a millisecond it also lets the runtime see to
 //! timers and sockets; so these are served while the pool is saturated. The
 //! clock is read after the first run of a turn, then after 1, 2, 4 ... 32 more
-//! as long as these are short. The same readings say what a message takes, sent
-//! or handled, which decides whether surplus is worth sharing: a producer that
-//! tells for long in one handler is as cheap as those that it tells.
+//! as long as these are short. The same readings say what a run takes, which
+//! decides whether surplus is worth sharing.
 //!
 //! Before a thread sleeps in the kernel it looks for 5 microseconds whether
 //! another worker has surplus: waking it would take longer than that.
@@ -263,7 +262,7 @@ impl Turn {
         let mut ran = 0;
         let mut stride = 1;
         let mut last: Option<Instant> = None;
-        let mut busy = 1;
+        let mut was_alone = false;
         loop {
             for _ in 0..stride {
                 if owner.step(BUDGET) {
@@ -287,7 +286,7 @@ impl Turn {
                 // is best left where its sender is.
                 let messages = messages.max(u64::from(stride));
                 let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
-                owner.learn(nanos, messages, busy.max(owner.busy()));
+                owner.learn(nanos, messages, was_alone && owner.is_alone());
                 stride = if took < STRIDE_TIME {
                     (stride * 2).min(STRIDE)
                 } else {
@@ -295,7 +294,7 @@ impl Turn {
                 };
             }
             last = Some(now);
-            busy = owner.busy();
+            was_alone = owner.is_alone();
             if ready.has_ended() {
                 return Poll::Ready(());
             }

@@ -17,16 +17,6 @@
 //! part; so the owner, too, may reach its private queue under that lock, and
 //! does so while it is seized. It stays seized until the owner asks for the next.
 //!
-//! **Judging.** Whether moving pays is judged by what a message takes while the
-//! other workers have nothing to do: beside others it also takes as long as its
-//! cache lines are on their way, so work that was torn apart would seem dear for
-//! having been torn apart. What cannot be known before is tried: a worker that
-//! took surplus compares how fast it and the giver are now with how fast the
-//! giver was alone. If they are slower time and again it sends what is ready
-//! here back through the giver's inbox, and the giver moves nothing for a while,
-//! unless its messages turn out to be dearer than they were to the two. It does
-//! so now and then in any case, so that what the giver takes alone stays known.
-//!
 //! **Sleeping.** `state` of a worker is `AWAKE`, `PARKED` or `SENT`, and leaves
 //! `PARKED` by a swap or an exchange alone, so that exactly one thread wakes it.
 //! A worker that parks stores `PARKED`, passes a full fence, and looks at every
@@ -67,7 +57,7 @@ mod shuttle_tests;
 #[cfg(test)]
 mod tests;
 
-use line::{AWAKE, Apart, Inbox, Kept, Line, Mean, Others, Own, PARKED, SENT};
+use line::{AWAKE, Apart, Inbox, Kept, Line, Others, Own, PARKED, SENT};
 pub(crate) use owner::{Owner, Parked};
 
 /// Something that a worker can run.
@@ -229,17 +219,11 @@ impl<U: Unpark> Ready<U> {
                     pinned_next: false,
                     wanting: false,
                     carried: Vec::new(),
-                    alone: Mean::default(),
-                    giver: None,
-                    company: Mean::default(),
-                    slower: 0,
-                    beside: 0,
-                    together: 0,
+                    time: 0,
+                    messages: 0,
                 }),
                 progress: AtomicU64::new(0),
                 cost: AtomicU64::new(0),
-                company: AtomicU64::new(0),
-                bar: AtomicU64::new(0),
             }),
             others: Apart(Others {
                 state: AtomicU8::new(AWAKE),
@@ -356,11 +340,7 @@ impl<U: Unpark> Ready<U> {
 
     #[inline(never)]
     fn send(&self, ready: Runnable) {
-        self.send_to(self.best(), ready);
-    }
-
-    /// Puts it into the inbox of a line; where that is seized, the others have it.
-    fn send_to(&self, line: &Line<U>, ready: Runnable) {
+        let line = self.best();
         let others = &line.others;
         // Whoever takes the inbox away for good (to open this line, or at the end) marks that
         // before it takes the lock; so what is put in here is taken, or the mark is seen.

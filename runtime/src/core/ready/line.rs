@@ -14,8 +14,6 @@ use super::{Runnable, Unpark};
 const DEAR: u64 = 100;
 /// So is a backlog of so many nanoseconds.
 const LONG: u64 = 100_000;
-/// What messages take is judged by the latest so many nanoseconds.
-const WINDOW: u64 = 100_000;
 
 pub(super) const AWAKE: u8 = 0;
 pub(super) const PARKED: u8 = 1;
@@ -52,10 +50,6 @@ pub(super) struct Own {
     pub(super) progress: AtomicU64,
     /// What a message takes of late, in nanoseconds; 0 if not known.
     pub(super) cost: AtomicU64,
-    /// What a message took lately while others had work, too; 0 if not known.
-    pub(super) company: AtomicU64,
-    /// No surplus is moved while `cost` is below this.
-    pub(super) bar: AtomicU64,
 }
 
 /// What no other thread ever looks at.
@@ -66,47 +60,10 @@ pub(super) struct Kept {
     /// This worker is counted in `wanting`.
     pub(super) wanting: bool,
     pub(super) carried: Vec<Runnable>,
-    /// What messages take while the others have nothing to do.
-    pub(super) alone: Mean,
-    /// Whose surplus this worker took last.
-    pub(super) giver: Option<usize>,
-    /// What messages have taken beside the giver.
-    pub(super) company: Mean,
-    /// How often in a row this and the giver were slower than the giver alone.
-    pub(super) slower: u32,
-    /// How often this was compared with a giver since it gave back.
-    pub(super) beside: u32,
-    /// So long did this one work since another gave back what it had taken.
-    pub(super) together: u64,
-}
-
-/// What a message takes of late.
-#[derive(Default)]
-pub(super) struct Mean {
-    /// In nanoseconds, at most `WINDOW`: of what is older only so much counts as fits in.
-    time: u64,
-    messages: u64,
-}
-
-impl Mean {
-    /// Adds so many messages; returns the mean once there is enough to tell.
-    pub(super) fn add(&mut self, took: u64, messages: u64) -> Option<u64> {
-        let time = self.time.saturating_add(took);
-        let messages = self.messages.saturating_add(messages).max(1);
-        self.time = time.min(WINDOW);
-        let left = u128::from(messages) * u128::from(self.time) / u128::from(time.max(1));
-        self.messages = left as u64;
-        (time >= WINDOW).then(|| (time / messages).max(1))
-    }
-
-    /// The same, and begins anew whenever there was enough.
-    pub(super) fn add_all(&mut self, took: u64, messages: u64) -> Option<u64> {
-        let mean = self.add(took, messages);
-        if mean.is_some() {
-            *self = Mean::default();
-        }
-        mean
-    }
+    /// What the latest messages took in all, in nanoseconds; the older they are the less they count.
+    pub(super) time: u64,
+    /// How many those are.
+    pub(super) messages: u64,
 }
 
 /// What other threads use.
@@ -154,8 +111,7 @@ impl Own {
     #[inline]
     pub(super) fn is_worth(&self, len: usize) -> bool {
         let cost = self.cost.load(Ordering::Relaxed);
-        (cost >= DEAR || cost.saturating_mul(len as u64) > LONG)
-            && cost >= self.bar.load(Ordering::Relaxed)
+        cost >= DEAR || cost.saturating_mul(len as u64) > LONG
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::marker::PhantomData;
 
 use super::super::sync::{Ordering, fence, relax};
-use super::line::{AWAKE, Kept, Line, Mean, PARKED, SENT};
+use super::line::{AWAKE, Kept, Line, PARKED, SENT};
 use super::{Ready, Runnable, Unpark};
 
 /// More than so many ready, the one about to be run among them, are a surplus.
@@ -13,13 +13,8 @@ const ENOUGH: usize = 1;
 const BATCH: usize = 128;
 /// Beside others a message may take so many times as long as alone, as what it touches is fetched from their cores.
 const IN_COMPANY: u64 = 8;
-/// After two have been slower than one, that one keeps its surplus for so many nanoseconds of work.
-const TOGETHER: u64 = 50_000_000;
-
-/// Two are slower than one when they were found to be so many times in a row ...
-const SLOWER: u32 = 4;
-/// ... and it is tried again what one takes alone when they were compared so often.
-const BESIDE: u32 = 256;
+/// What messages take is judged by the latest so many nanoseconds.
+const WINDOW: u64 = 200_000;
 
 /// What became of an attempt to sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,12 +255,6 @@ impl<U: Unpark> Owner<'_, U> {
             let found = !carried.is_empty();
             self.keep(carried);
             if found {
-                let giver = (me + n) % lines.len();
-                lines[giver].own.company.store(0, Ordering::Relaxed);
-                self.kept(|kept| {
-                    kept.giver = Some(giver);
-                    kept.company = Mean::default();
-                });
                 return;
             }
         }
@@ -294,76 +283,29 @@ impl<U: Unpark> Owner<'_, U> {
         progress.store(runs + runs % 2, Ordering::Relaxed);
     }
 
-    /// How many workers have work, this among them.
+    /// Are all other workers without work?
     #[inline]
-    pub(crate) fn busy(&self) -> u64 {
-        let wanting = self.ready.wanting.load(Ordering::Relaxed);
-        self.ready.lines.len().saturating_sub(wanting).max(1) as u64
+    pub(crate) fn is_alone(&self) -> bool {
+        self.ready.wanting.load(Ordering::Relaxed) + 1 >= self.ready.lines.len()
     }
 
-    /// Says that so many messages took so many nanoseconds just now, while so many workers had work.
+    /// Says how long so many messages took just now, in nanoseconds, and whether this worker was alone.
     #[inline]
-    pub(crate) fn learn(&self, took: u64, messages: u64, busy: u64) {
-        let own = &self.line.own;
-        if own.bar.load(Ordering::Relaxed) > 0 {
-            self.kept(|kept| {
-                kept.together = kept.together.saturating_add(took);
-                if kept.together >= TOGETHER {
-                    kept.together = 0;
-                    own.bar.store(0, Ordering::Relaxed);
-                }
-            });
-        }
-        let mut took = took;
-        if busy > 1 {
-            self.compare(took, messages);
-            took /= IN_COMPANY;
-            if took / messages.max(1) <= own.cost.load(Ordering::Relaxed) {
-                return;
-            }
-        }
-        let mean = self.kept(|kept| kept.alone.add(took, messages));
-        if let Some(mean) = mean {
-            own.cost.store(mean, Ordering::Relaxed);
-        }
-    }
-
-    /// Gives back what it took from another if both together get less done than that one alone.
-    fn compare(&self, took: u64, messages: u64) {
-        let own = &self.line.own;
-        let Some(here) = self.kept(|kept| kept.company.add_all(took, messages)) else {
+    pub(crate) fn learn(&self, took: u64, messages: u64, alone: bool) {
+        let cost = &self.line.own.cost;
+        let took = if alone { took } else { took / IN_COMPANY };
+        if !alone && took / messages.max(1) <= cost.load(Ordering::Relaxed) {
             return;
-        };
-        own.company.store(here, Ordering::Relaxed);
-        let Some(giver) = self.kept(|kept| kept.giver) else {
-            return;
-        };
-        let giver = &self.ready.lines[giver];
-        let there = giver.own.company.load(Ordering::Relaxed);
-        // Two that take so long for a message are as fast as one that takes so long:
-        let both = here.saturating_mul(there) / here.saturating_add(there);
-        let is_slower = both > giver.own.cost.load(Ordering::Relaxed);
-        let gives_up = self.kept(|kept| {
-            kept.slower = if is_slower { kept.slower + 1 } else { 0 };
-            kept.beside += 1;
-            kept.slower >= SLOWER || kept.beside >= BESIDE
+        }
+        let (time, messages) = self.kept(|kept| {
+            let (time, messages) = (kept.time.saturating_add(took), kept.messages + messages);
+            // Of what is older only so much counts as fits into the time.
+            kept.time = time.min(WINDOW);
+            kept.messages = (u128::from(messages) * u128::from(kept.time) / u128::from(time.max(1))) as u64;
+            (time, messages)
         });
-        if !gives_up || own.bar.load(Ordering::Relaxed) > 0 {
-            return;
-        }
-        giver.own.bar.store(both, Ordering::Relaxed);
-        self.kept(|kept| {
-            kept.giver = None;
-            (kept.slower, kept.beside) = (0, 0);
-        });
-        self.give_up(giver);
-    }
-
-    /// Sends all that is ready here to another worker, but for the pinned.
-    #[cold]
-    fn give_up(&self, to: &Line<U>) {
-        while let Some(ready) = self.touch(VecDeque::pop_front).flatten() {
-            self.ready.send_to(to, ready);
+        if time >= WINDOW / 4 {
+            cost.store((time / messages.max(1)).max(1), Ordering::Relaxed);
         }
     }
 
