@@ -502,14 +502,19 @@ impl<M: Message> Future for Ask<'_, M> {
             let (replier, answer) = slot();
             let asking = Asking::new(answer);
             match this.to.ask_at_once(message, replier, &asking) {
-                Ok(()) => {
+                Ok(is_tired) => {
                     let mut awaited = asking.into_inner();
                     // It may have been answered on this stack.
-                    if let Awaited::Own(answer) = &mut awaited
-                        && let Some(answer) = answer.try_take()
-                    {
-                        this.step = AskStep::Done;
-                        return Poll::Ready(this.answered(answer));
+                    if let Awaited::Own(answer) = &mut awaited {
+                        if is_tired && answer.is_settled() {
+                            this.step = AskStep::Asked(Limit::Within(this.within), awaited);
+                            cx.waker().wake_by_ref();
+                            return Poll::Pending;
+                        }
+                        if let Some(answer) = answer.try_take() {
+                            this.step = AskStep::Done;
+                            return Poll::Ready(this.answered(answer));
+                        }
                     }
                     this.step = AskStep::Asked(Limit::Within(this.within), this.known(awaited));
                 }

@@ -738,7 +738,7 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
         message: M,
         reply: ReplyTo<M>,
         asking: &DynAsking,
-    ) -> Result<(), Back<M>> {
+    ) -> Result<bool, Back<M>> {
         let asker = asker();
         let is_inside = asker != Asker::Outside;
         let runs_here = self.may_run_for(asker);
@@ -761,7 +761,7 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
                 self.make_ready(life);
             }
         }
-        Ok(())
+        Ok(asker == Asker::Tired)
     }
 
     fn node(&self) -> &Arc<Node> {

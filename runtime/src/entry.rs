@@ -25,10 +25,16 @@ pub(crate) trait Receive<M: Message>: Send + Sync {
     fn tell_at_once(&self, message: M) -> Result<(), M>;
     /// The same for a question; an idle actor may answer it on the caller's stack.
     ///
+    /// Returns whether the asker is to let others run before it takes an answer that is there.
+    ///
     /// # Errors
     /// Also when whoever is asked waits for the asker.
-    fn ask_at_once(&self, message: M, reply: ReplyTo<M>, asking: &DynAsking)
-    -> Result<(), Back<M>>;
+    fn ask_at_once(
+        &self,
+        message: M,
+        reply: ReplyTo<M>,
+        asking: &DynAsking,
+    ) -> Result<bool, Back<M>>;
     /// Its place in the graph of who waits for whom.
     fn node(&self) -> &Arc<Node>;
     fn offer(&self, parcel: Parcel<M>, when_full: WhenFull<'_>) -> Offered<M>;

@@ -205,8 +205,10 @@ pub(crate) fn current_actor() -> Option<Path> {
 
 /// How many runs may be inside one another on one stack.
 const INSIDE_DEPTH: usize = 8;
-/// How many runs there may be inside of one, over all: who asks without end lets the others of its worker run.
+/// After how many runs inside of one, over all, whoever asks lets the others of its worker run ...
 const INSIDE_RUNS: u32 = 128;
+/// ... and how many there may be if it does not: where one poll makes many asks.
+const INSIDE_RUNS_MAX: u32 = 160;
 
 /// Where an ask is made.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -215,6 +217,8 @@ pub(crate) enum Asker {
     Outside,
     /// In a handler.
     Inside,
+    /// The same, and it was so often that it has to pend when it has its answer.
+    Tired,
     /// In a handler, and so many are inside one another here, or were, that there may be no more.
     Deep,
 }
@@ -226,7 +230,8 @@ pub(crate) fn asker() -> Asker {
         if frames.is_empty() {
             return Asker::Outside;
         }
-        if frames.inside() >= INSIDE_RUNS {
+        let inside = frames.inside();
+        if inside >= INSIDE_RUNS_MAX {
             return Asker::Deep;
         }
         let mut depth = 0;
@@ -235,8 +240,9 @@ pub(crate) fn asker() -> Asker {
             (depth >= INSIDE_DEPTH).then_some(())
         });
         match is_deep {
-            None => Asker::Inside,
             Some(()) => Asker::Deep,
+            None if inside >= INSIDE_RUNS => Asker::Tired,
+            None => Asker::Inside,
         }
     })
 }

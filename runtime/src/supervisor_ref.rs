@@ -64,7 +64,7 @@ impl SupervisorRef {
         let role = Arc::clone(&child) as Arc<dyn Role>;
         // Who has started so many in one go lets others run first; then it can go on here, and need not ask the
         // supervisor's task.
-        if asker() == Asker::Deep {
+        if matches!(asker(), Asker::Tired | Asker::Deep) {
             let_others_run().await;
         }
         let lead = self.cell.lead().ok_or_else(stopped)?;
