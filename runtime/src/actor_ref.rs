@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use crate::cell::ActorCell;
 use crate::core::slot::slot;
-use crate::entry::{Back, Entry, Limit, Offered, Receive, Refused, Way};
+use crate::entry::{Asked, Back, Entry, Limit, Offered, Receive, Refused, Way};
 use crate::envelope::{NoReply, Parcel};
 use crate::error::{AskError, TellError, TryTellError};
 use crate::mailbox::WhenFull;
@@ -502,11 +502,19 @@ impl<M: Message> Future for Ask<'_, M> {
             let (replier, answer) = slot();
             let asking = Asking::new(answer);
             match this.to.ask_at_once(message, replier, &asking) {
-                Ok(is_tired) => {
+                Ok(Asked::Queued) => {
+                    // The answer is likely there before this is polled again, with no waker of its
+                    // own and no timer: those are for an ask that waits longer.
+                    let limit = Limit::Since(this.within, Instant::now());
+                    this.step = AskStep::Asked(limit, asking.into_inner());
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                Ok(asked) => {
                     let mut awaited = asking.into_inner();
                     // It may have been answered on this stack.
                     if let Awaited::Own(answer) = &mut awaited {
-                        if is_tired && answer.is_settled() {
+                        if asked == Asked::HereTired && answer.is_settled() {
                             this.step = AskStep::Asked(Limit::Within(this.within), awaited);
                             cx.waker().wake_by_ref();
                             return Poll::Pending;

@@ -23,7 +23,7 @@ use crate::core::ready::{Run, Runnable};
 use crate::core::statics::AtomicStatic;
 use crate::dead_letter::DeadLetterReason;
 use crate::driver::Driver;
-use crate::entry::{Back, Offered, Receive};
+use crate::entry::{Asked, Back, Offered, Receive};
 use crate::envelope::{self, Letter, LetterTable, Parcel, ReplyTo};
 use crate::failure::{Cause, During, Failure, ShortType, guarded};
 use crate::life::{self, Life, Ran, Turn};
@@ -738,7 +738,7 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
         message: M,
         reply: ReplyTo<M>,
         asking: &DynAsking,
-    ) -> Result<bool, Back<M>> {
+    ) -> Result<Asked, Back<M>> {
         let asker = asker();
         let is_inside = asker != Asker::Outside;
         let runs_here = self.may_run_for(asker);
@@ -749,9 +749,12 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
             (true, false) => Err((message, reply)),
             (false, _) => envelope::offer_asked::<false, A, M, _>(&self.mailbox, message, reply),
         };
-        let ready = match at_once {
-            Ok(ready) => ready,
-            Err((message, reply)) if is_inside => self.ask_and_wait(message, reply, asking)?,
+        let (ready, how) = match at_once {
+            Ok(ready) => (ready, Asked::Here),
+            Err((message, reply)) if is_inside => {
+                let ready = self.ask_and_wait(message, reply, asking)?;
+                (ready, Asked::Queued)
+            }
             Err((message, reply)) => return Err(Back::NoRoom(message, reply)),
         };
         count_messages(1);
@@ -761,7 +764,10 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
                 self.make_ready(life);
             }
         }
-        Ok(asker == Asker::Tired)
+        Ok(match (how, asker) {
+            (Asked::Here, Asker::Tired) => Asked::HereTired,
+            _ => how,
+        })
     }
 
     fn node(&self) -> &Arc<Node> {

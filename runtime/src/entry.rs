@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context as Task, Poll, Waker};
 use std::time::Duration;
 
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::envelope::{Parcel, ReplyTo};
 use crate::mailbox::{GivenUp, Ticket, WhenFull};
@@ -25,8 +25,6 @@ pub(crate) trait Receive<M: Message>: Send + Sync {
     fn tell_at_once(&self, message: M) -> Result<(), M>;
     /// The same for a question; an idle actor may answer it on the caller's stack.
     ///
-    /// Returns whether the asker is to let others run before it takes an answer that is there.
-    ///
     /// # Errors
     /// Also when whoever is asked waits for the asker.
     fn ask_at_once(
@@ -34,7 +32,7 @@ pub(crate) trait Receive<M: Message>: Send + Sync {
         message: M,
         reply: ReplyTo<M>,
         asking: &DynAsking,
-    ) -> Result<bool, Back<M>>;
+    ) -> Result<Asked, Back<M>>;
     /// Its place in the graph of who waits for whom.
     fn node(&self) -> &Arc<Node>;
     fn offer(&self, parcel: Parcel<M>, when_full: WhenFull<'_>) -> Offered<M>;
@@ -48,6 +46,17 @@ pub(crate) trait Receive<M: Message>: Send + Sync {
         M: fmt::Debug;
     fn sleep(&self, duration: Duration) -> Pin<Box<Sleep>>;
     fn same_role(&self, role: usize) -> bool;
+}
+
+/// What became of a question at once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// It was answered on the caller's stack, or nobody knows when it will be.
+    Here,
+    /// The same; but the asker is to let others run before it takes an answer that is there.
+    HereTired,
+    /// A handler's, and whoever is asked will be run, by this thread as like as not.
+    Queued,
 }
 
 /// A question that was not asked.
@@ -97,6 +106,8 @@ enum Step<M: Message> {
 /// A time limit, whose clock starts when it is first polled.
 pub(crate) enum Limit {
     Within(Duration),
+    /// Its clock runs already, which is that of whoever polls.
+    Since(Duration, Instant),
     Running(Duration, Pin<Box<Sleep>>),
 }
 
@@ -106,16 +117,21 @@ impl Limit {
         to: &dyn Receive<M>,
         cx: &mut Task<'_>,
     ) -> Poll<Duration> {
-        if let Limit::Within(limit) = *self {
-            *self = Limit::Running(limit, to.sleep(limit));
-        }
-        match self {
+        let (limit, left) = match self {
+            Limit::Within(limit) => (*limit, *limit),
+            Limit::Since(limit, began) => (*limit, limit.saturating_sub(began.elapsed())),
             Limit::Running(limit, sleep) => {
                 let limit = *limit;
-                sleep.as_mut().poll(cx).map(|()| limit)
+                return sleep.as_mut().poll(cx).map(|()| limit);
             }
-            Limit::Within(_) => Poll::Pending,
+        };
+        if left.is_zero() && !limit.is_zero() {
+            return Poll::Ready(limit);
         }
+        let mut sleep = to.sleep(left);
+        let polled = sleep.as_mut().poll(cx);
+        *self = Limit::Running(limit, sleep);
+        polled.map(|()| limit)
     }
 }
 

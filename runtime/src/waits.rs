@@ -165,6 +165,9 @@ impl Node {
 
     /// Returns the way along asks from here to `end`, both included, if there is one.
     pub(crate) fn way_to(self: &Arc<Self>, end: &Arc<Node>) -> Option<Vec<Path>> {
+        if !Arc::ptr_eq(self, end) && self.waits.with(|waits| waits.list.is_empty()) {
+            return None;
+        }
         // Each node that was reached, and from where.
         let mut reached = vec![(Arc::clone(self), 0)];
         let mut at = 0;

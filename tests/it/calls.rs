@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context as Cx, Waker};
+use std::task::{Context as Cx, Poll, Waker};
 
 use greenroom::AskError;
 use greenroom::prelude::*;
@@ -134,6 +134,55 @@ async fn who_asks_without_end_starves_nobody() {
     }
     over.store(true, Ordering::Relaxed);
     calling.await.unwrap();
+    assert!(system.ledger().is_balanced(), "{}", system.ledger());
+}
+
+#[tokio::test]
+async fn who_asks_a_thousand_times_in_one_poll_gets_every_answer() {
+    let (system, all, _script) = some(2).await;
+    let callee = all[1].clone();
+    let calls = awaiting(async move {
+        let ask = |n| (n, Box::pin(callee.ask(Echo(n))));
+        let mut asks: Vec<_> = (0..1_000).map(ask).collect();
+        std::future::poll_fn(|cx| {
+            asks.retain_mut(|(n, ask)| match ask.as_mut().poll(cx) {
+                Poll::Ready(answer) => {
+                    assert_eq!(answer.unwrap(), *n);
+                    false
+                }
+                Poll::Pending => true,
+            });
+            if asks.is_empty() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
+    });
+    all[0].ask(calls).await.unwrap();
+    assert!(system.ledger().is_balanced(), "{}", system.ledger());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_an_ask_that_is_queued_counts_from_its_first_poll() {
+    let (system, all, _script) = some(2).await;
+    let (callee, second) = (all[1].clone(), std::time::Duration::from_secs(1));
+    let calls = awaiting(async move {
+        // It is busy, so the question is queued behind this.
+        let hold = callee.ask(awaiting(tokio::time::sleep(10 * second)));
+        let mut hold = pin!(hold);
+        let mut ask = pin!(callee.ask(Echo(1)).within(second));
+        let mut cx = Cx::from_waker(Waker::noop());
+        assert!(hold.as_mut().poll(&mut cx).is_pending());
+        assert!(ask.as_mut().poll(&mut cx).is_pending());
+        tokio::time::sleep(second / 2).await;
+        let began = tokio::time::Instant::now();
+        let answer = ask.await;
+        assert!(matches!(answer, Err(AskError::Timeout { waited, .. }) if waited == second));
+        assert_eq!(began.elapsed(), second / 2);
+    });
+    all[0].ask(calls).within(20 * second).await.unwrap();
     assert!(system.ledger().is_balanced(), "{}", system.ledger());
 }
 
