@@ -472,20 +472,25 @@ impl<'a, M: Message> Ask<'a, M> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn answered(&self, answer: Option<Result<M::Reply, NoReply>>) -> Result<M::Reply, AskError<M>> {
-        let path = || self.to.path().clone();
         match answer {
             Some(Ok(answer)) => Ok(answer),
-            Some(Err(NoReply::Failed(reason))) => Err(AskError::Failed {
-                path: path(),
-                reason,
-            }),
-            Some(Err(NoReply::Abandoned)) => Err(AskError::Abandoned { path: path() }),
-            None => Err(AskError::Failed {
-                path: path(),
+            Some(Err(no_reply)) => Err(self.not_answered(Some(no_reply))),
+            None => Err(self.not_answered(None)),
+        }
+    }
+
+    #[cold]
+    fn not_answered(&self, why: Option<NoReply>) -> AskError<M> {
+        let path = self.to.path().clone();
+        match why {
+            Some(NoReply::Failed(reason)) => AskError::Failed { path, reason },
+            Some(NoReply::Abandoned) => AskError::Abandoned { path },
+            None => AskError::Failed {
+                path,
                 reason: "it was cut off before it replied".to_owned(),
-            }),
+            },
         }
     }
 }

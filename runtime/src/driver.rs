@@ -34,6 +34,15 @@ impl Driver {
             (Driver::Tasks, _) => unreachable!("tasks are not scheduled but woken"),
         }
     }
+
+    /// Whether an asker runs an idle actor on its own stack, where that is not a worker's.
+    #[cold]
+    pub(crate) fn runs_inside(&self) -> bool {
+        match self {
+            Driver::Simulated(simulation) => simulation.runs_inside(),
+            Driver::Pool(_) | Driver::Tasks => false,
+        }
+    }
 }
 
 /// What is ready in a simulated system, and who chooses what is next.

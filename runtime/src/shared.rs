@@ -75,11 +75,11 @@ impl Shared {
     }
 
     /// Whether an idle actor may be run by the thread that calls.
+    #[inline(always)]
     pub(crate) fn is_worker_here(&self) -> bool {
         match &self.driver {
             Driver::Pool(pool) => pool.here().is_some(),
-            Driver::Simulated(simulation) => simulation.runs_inside(),
-            Driver::Tasks => false,
+            driver => driver.runs_inside(),
         }
     }
 }
