@@ -17,7 +17,7 @@
 //!          +---------------> next() <---------------+   control first
 //! ```
 //!
-//! Senders append under a lock of one byte, and the same section says whether
+//! Senders append under a small lock, and the same section says whether
 //! the actor has to be made ready: there is no second flag that could disagree
 //! with the queue. Whoever runs the actor takes the whole queue at once, as its
 //! *batch*, and then one message after the other without a lock. The bound and

@@ -3,10 +3,17 @@
 //! **The queues.** A worker owns a `private` queue, which it pushes to and pops
 //! from without a read-modify-write, and a `pinned` one that nobody else ever
 //! sees. Other threads reach it through its `inbox`. When a sibling has nothing
-//! to do and moving pays (the runs here are dear, or their backlog is long),
+//! to do and moving pays (the messages here are dear, or their backlog is long),
 //! the owner moves the newer half of its private queue to the `shared` part,
 //! which whoever searches takes from; what nobody took it takes back itself.
 //! The one that the owner is about to run is never moved.
+//!
+//! **What pays.** A message is judged, sent or handled, and not a run, which may
+//! have many: a publisher's run is dear, its messages are not, and their readers
+//! are best left where it is. What they take is learnt while all other workers
+//! have nothing to do. Beside others the caches are elsewhere and every message
+//! looks dear, so that work which was torn apart once would stay so: there an
+//! eighth of the time counts, and it can only raise the cost.
 //!
 //! **Opening.** A worker that is stuck inside one run cannot share. So whoever
 //! notices may [`open`](Ready::open) it, by the protocol of `touching` and

@@ -301,7 +301,8 @@ impl<U: Unpark> Owner<'_, U> {
             let (time, messages) = (kept.time.saturating_add(took), kept.messages + messages);
             // Of what is older only so much counts as fits into the time.
             kept.time = time.min(WINDOW);
-            kept.messages = (u128::from(messages) * u128::from(kept.time) / u128::from(time.max(1))) as u64;
+            kept.messages =
+                (u128::from(messages) * u128::from(kept.time) / u128::from(time.max(1))) as u64;
             (time, messages)
         });
         if time >= WINDOW / 4 {
