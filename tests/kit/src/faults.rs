@@ -42,11 +42,20 @@ use crate::dice::{Dice, Lane};
 #[derive(Clone, Default)]
 pub struct Faults {
     nth: Vec<(String, u64, Fault)>,
+    nth_of: Vec<NthOf>,
     start: Vec<(String, u64, Fault)>,
     when: Vec<When>,
     mailboxes: Vec<(String, usize)>,
     deaf: Vec<String>,
     random: Option<Random>,
+}
+
+#[derive(Clone)]
+struct NthOf {
+    path: String,
+    of: TypeId,
+    n: u64,
+    fault: Fault,
 }
 
 #[derive(Clone)]
@@ -75,6 +84,18 @@ impl Faults {
     #[must_use]
     pub fn nth(mut self, path: impl Into<String>, n: u64, fault: Fault) -> Self {
         self.nth.push((path.into(), n, fault));
+        self
+    }
+
+    /// At the `n`th message of type `M` that the actor takes in hand, counted from 1 over all its lives.
+    #[must_use]
+    pub fn nth_of<M: 'static>(mut self, path: impl Into<String>, n: u64, fault: Fault) -> Self {
+        self.nth_of.push(NthOf {
+            path: path.into(),
+            of: TypeId::of::<M>(),
+            n,
+            fault,
+        });
         self
     }
 
@@ -169,6 +190,7 @@ fn is_named(path: &str, name: &str) -> bool {
 #[derive(Default)]
 pub(crate) struct Progress {
     messages: BTreeMap<String, u64>,
+    of_a_type: BTreeMap<(String, TypeId), u64>,
     starts: BTreeMap<String, u64>,
 }
 
@@ -199,8 +221,19 @@ impl Progress {
                 return Some(fault);
             }
         }
+        let of = (*message).type_id();
+        let mut nth_of = faults.nth_of.iter();
+        if nth_of.any(|nth| nth.of == of && is_named(path, &nth.path)) {
+            let n = self.of_a_type.entry((path.to_owned(), of)).or_default();
+            *n += 1;
+            let mut nth_of = faults.nth_of.iter();
+            let found = nth_of.find(|nth| nth.of == of && nth.n == *n && is_named(path, &nth.path));
+            if let Some(found) = found {
+                return Some(found.fault.clone());
+            }
+        }
         let mut when = faults.when.iter();
-        let found = when.find(|when| when.of == (*message).type_id() && (when.is)(message));
+        let found = when.find(|when| when.of == of && (when.is)(message));
         match found {
             Some(when) => Some(when.fault.clone()),
             None => faults.roll(dice?),

@@ -291,6 +291,32 @@ impl Probe {
         }
     }
 
+    /// Returns all that has come of one type, in its order; what else has come stays.
+    ///
+    /// For what comes in an order that is nobody's affair, or as often as it likes.
+    #[must_use]
+    pub fn drain<M: Message<Reply = ()>>(&self) -> Vec<M> {
+        let mut state = self.inner.state.lock();
+        let (mut drained, mut others) = (Vec::new(), VecDeque::new());
+        for came in state.came.drain(..) {
+            let Came {
+                message,
+                name,
+                reply,
+            } = came;
+            match message.downcast::<M>() {
+                Ok(message) => drained.push(*message),
+                Err(message) => others.push_back(Came {
+                    message,
+                    name,
+                    reply,
+                }),
+            }
+        }
+        state.came = others;
+        drained
+    }
+
     /// Forgets what has come.
     pub fn clear(&self) {
         self.inner.state.lock().came.clear();

@@ -68,6 +68,20 @@ fn a_fault_may_depend_on_the_message() {
 }
 
 #[test]
+fn a_fault_may_come_at_the_nth_message_of_a_type() {
+    let faults = Faults::new()
+        .nth_of::<Switched>("kit/lamp", 2, Fault::Panic(text()))
+        .nth_of::<Switched>("another", 1, Fault::Panic(text()));
+    check(faults, async |lamp| {
+        assert_eq!(lamp.ask(Switched).await.unwrap(), 3);
+        lamp.tell(Switch(true)).await.unwrap();
+        assert!(lamp.ask(Switched).await.is_err());
+        lamp.crash("as planned").await;
+        assert_eq!(lamp.ask(Switched).await.unwrap(), 0);
+    });
+}
+
+#[test]
 fn a_handler_is_slow() {
     let fault = Fault::Delay(Duration::from_secs(10));
     check(Faults::new().nth("lamp", 3, fault), async |lamp| {

@@ -25,6 +25,23 @@ fn a_probe_shows_messages_of_all_types_in_their_order() {
 }
 
 #[test]
+fn a_probe_gives_out_all_that_came_of_one_type_and_keeps_the_rest() {
+    in_virtual_time(async {
+        let probe = Probe::start().await.unwrap();
+        let (switches, burns) = (probe.recipient::<Switch>(), probe.recipient::<Burn>());
+        for (on, text) in [(true, "a"), (false, "b")] {
+            switches.tell(Switch(on)).await.unwrap();
+            burns.tell(Burn(text)).await.unwrap();
+        }
+        settle().await;
+        assert_eq!(probe.drain::<Switch>(), [Switch(true), Switch(false)]);
+        assert_eq!(probe.drain::<Switch>(), []);
+        probe.expect_eq(Burn("a")).await;
+        probe.expect_eq(Burn("b")).await;
+    });
+}
+
+#[test]
 fn a_probe_answers_what_was_agreed_and_shows_it_all_the_same() {
     in_virtual_time(async {
         let probe = Probe::start().await.unwrap().answers(|_: &Switched| 7);
