@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use greenroom::ChildSpec;
 use greenroom::prelude::*;
 use greenroom_telemetry::Telemetry;
 use home_devices::DEFAULT_START_MS;
@@ -24,13 +25,19 @@ pub(crate) const GATEWAY: &str = "home/field/gateway";
 pub(crate) const SOURCE: &str = "source";
 
 /// Returns the home as it is asked for.
+pub(crate) fn tree(args: &Args) -> Supervisor {
+    let telemetry = Telemetry::spec("telemetry", args.metrics).mailbox(16);
+    between(telemetry, source(args))
+}
+
+/// Returns the home between its two edges: who shows it to the world, and where its traffic comes from.
 ///
 /// What is listed first starts first and stops last: metrics are there as long
 /// as anything is, and the devices fall silent before those who listen.
-pub(crate) fn tree(args: &Args) -> Supervisor {
+pub(crate) fn between(telemetry: impl Into<ChildSpec>, source: impl Into<ChildSpec>) -> Supervisor {
     Supervisor::one_for_one("home")
         .restart_limit(3, Duration::from_secs(60))
-        .child(Telemetry::spec("telemetry", args.metrics).mailbox(16))
+        .child(telemetry)
         .child(HouseKeeper::spec(
             "house-keeper",
             home_keeper::Settings::default(),
@@ -39,7 +46,7 @@ pub(crate) fn tree(args: &Args) -> Supervisor {
         .child(safety())
         .child(climate())
         .child(lighting())
-        .child(field(args))
+        .child(field(source))
 }
 
 fn safety() -> Supervisor {
@@ -86,15 +93,19 @@ fn lighting() -> Supervisor {
 /// The outside: drivers, the gateway that uses them, and where the traffic comes from.
 ///
 /// `rest_for_one`, because a gateway knows its drivers and a source its gateway.
-fn field(args: &Args) -> Supervisor {
+fn field(source: impl Into<ChildSpec>) -> Supervisor {
     // A driver crashes on what its device sent, and that message is gone: there is
     // nothing to wait for before the next. The limit is there for a device gone mad.
     let devices = Supervisor::dynamic("devices")
         .restart_limit(1000, Duration::from_secs(10))
         .backoff(Backoff::none());
-    let field = Supervisor::rest_for_one("field")
+    Supervisor::rest_for_one("field")
         .child(devices)
-        .child(DeviceGateway::spec("gateway", format!("{FIELD}/devices")));
+        .child(DeviceGateway::spec("gateway", format!("{FIELD}/devices")))
+        .child(source)
+}
+
+fn source(args: &Args) -> ChildSpec {
     let gateway: FindSink = |system| Ok(Sink::new(&system.find::<DeviceGateway>(GATEWAY)?));
     let speed = args.speed.0;
     match &args.devices {
@@ -109,7 +120,9 @@ fn field(args: &Args) -> Supervisor {
                     .map(|lives| DEFAULT_START_MS.saturating_add(lives)),
                 record: args.record.clone(),
             };
-            field.child(VirtualHome::spec(SOURCE, home).restart(Restart::Transient))
+            VirtualHome::spec(SOURCE, home)
+                .restart(Restart::Transient)
+                .into()
         }
         Devices::Recorded(origin) => {
             let recording = RecordingArgs {
@@ -118,7 +131,9 @@ fn field(args: &Args) -> Supervisor {
                 speed,
             };
             // What was read from standard input cannot be read again.
-            field.child(Recording::spec(SOURCE, recording).restart(Restart::Temporary))
+            Recording::spec(SOURCE, recording)
+                .restart(Restart::Temporary)
+                .into()
         }
     }
 }

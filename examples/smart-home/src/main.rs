@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod args;
+#[cfg(test)]
+mod automations;
 mod home;
 mod rooms;
 mod view;
