@@ -946,7 +946,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             }
             let Some(message) = hand else {
                 debug_assert!(
-                    !inner.someone_waits,
+                    !inner.someone_waits || self.capacity == 0,
                     "the queue is empty and a sender waits"
                 );
                 if draining {

@@ -38,7 +38,8 @@ impl SupervisorRef {
     /// Starts a child and returns its reference once its `start` has finished.
     ///
     /// Called from an actor, it runs `start` then and there, on the caller's stack,
-    /// until it first pends, unless the supervisor is busy. A supervisor whose child
+    /// until it first pends, unless the supervisor is busy; after 128 of these in one
+    /// go it lets other actors run first. A supervisor whose child
     /// is long in starting attends to nothing else meanwhile.
     ///
     /// # Errors
@@ -58,15 +59,15 @@ impl SupervisorRef {
             return Err(StartChildError::InvalidName(spec.name));
         }
         let stopped = || StartChildError::SupervisorStopped(self.cell.path.clone());
+        // Who has started so many in one go lets others run first; then it can go on here, and need not ask the
+        // supervisor's task. Before the child has its number: numbers rise in the order of starts.
+        if matches!(asker(), Asker::Tired | Asker::Deep) {
+            let_others_run().await;
+        }
         let restart = spec.restart;
         let path = self.cell.path.join(&spec.name);
         let child = spec.cell(path, self.cell.next_id(), Arc::clone(&self.cell.system));
         let role = Arc::clone(&child) as Arc<dyn Role>;
-        // Who has started so many in one go lets others run first; then it can go on here, and need not ask the
-        // supervisor's task.
-        if matches!(asker(), Asker::Tired | Asker::Deep) {
-            let_others_run().await;
-        }
         let lead = self.cell.lead().ok_or_else(stopped)?;
         let answer = match lead.start(&role, restart) {
             AtOnce::Started => return Ok(ActorRef::new(child)),

@@ -255,3 +255,25 @@ async fn the_end_of_a_life_overtakes_a_full_queue() {
     assert_eq!((ledger.failed, ledger.dropped), (1, 19), "{ledger}");
     assert!(ledger.is_balanced(), "{ledger}");
 }
+
+#[tokio::test]
+async fn a_panic_behind_the_end_of_a_message_does_not_keep_the_next() {
+    struct Broken;
+    impl std::task::Wake for Broken {
+        fn wake(self: Arc<Self>) {
+            panic!("an executor that cannot be woken");
+        }
+    }
+    let (system, all, _script) = some(1).await;
+    let waker = Waker::from(Arc::new(Broken));
+    for n in 0..3 {
+        {
+            let mut asked = pin!(all[0].ask(Echo(n)));
+            // The actor is at another place than this test, or the answer would be there at once.
+            let _ = asked.as_mut().poll(&mut Cx::from_waker(&waker));
+            assert_eq!(all[0].ask(Echo(7)).await.unwrap(), 7);
+        }
+    }
+    let ledger = system.ledger();
+    assert_eq!((ledger.handled, ledger.failed), (6, 0));
+}
