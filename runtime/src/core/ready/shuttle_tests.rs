@@ -98,7 +98,7 @@ fn ready(job: &Arc<Job>) -> Runnable {
 fn work(pool: &Pool, n: usize, first: Vec<Arc<Job>>) {
     pool.be(n, || {
         let Some(owner) = pool.here() else { return };
-        owner.learn(1_000_000);
+        owner.learn(1_000_000, 1, true);
         for job in &first {
             pool.push(ready(job));
         }

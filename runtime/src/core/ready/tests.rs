@@ -147,8 +147,16 @@ mod alone {
     }
 
     #[test]
-    fn dear_runs_are_shared_and_cheap_ones_are_not() {
-        for (cost, is_shared) in [(0, false), (50, false), (150, true)] {
+    fn dear_messages_are_shared_and_cheap_ones_are_not() {
+        // What a thousand took that were handled, alone or beside others, where much of it is due to those.
+        let cases = [
+            (0, true, false),
+            (50_000, true, false),
+            (150_000, true, true),
+            (400_000, false, false),
+            (1_600_000, false, true),
+        ];
+        for (took, alone, is_shared) in cases {
             let ready = pool(2);
             let jobs: Vec<_> = (0..8).map(|_| Job::idle()).collect();
             let (parks, has_parked) = std::sync::mpsc::channel();
@@ -166,7 +174,7 @@ mod alone {
                 has_parked.recv().unwrap();
                 ready.be(0, || {
                     let owner = ready.here().unwrap();
-                    owner.learn(cost);
+                    owner.learn(took, 1_000, alone);
                     jobs.iter().for_each(|job| ready.push(job.ready()));
                     assert_eq!(rung(&ready, 1), usize::from(is_shared));
                     assert_eq!(ready.any_shared(), is_shared);
