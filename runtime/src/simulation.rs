@@ -13,7 +13,8 @@ use crate::{During, FailureKind};
 
 /// Decides, watches and disturbs a simulated system.
 ///
-/// It is called while the system runs, on its thread, and must not call into it.
+/// It is called while the system runs, on its thread, under locks of the runtime:
+/// it must neither call into the system nor panic.
 /// Whatever it does has to follow from what it was made with and told so far,
 /// or the same seed is not the same run.
 pub trait Director: Send + 'static {
@@ -85,6 +86,8 @@ pub enum Moment<'a> {
 }
 
 /// What a director does to an actor.
+///
+/// The last three are for a message in hand: at the start of a life they do nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {

@@ -106,23 +106,25 @@ pub(super) unsafe fn disturb<A: Actor>(
     life: NonNull<Life<A>>,
     fault: Option<Fault>,
 ) {
-    // SAFETY: as the caller promises; the stage, which the future borrows, is not touched before that is dropped.
-    let place = unsafe { &mut *life.as_ptr() };
+    // SAFETY: as the caller promises. While the future is there only its place is touched, and not
+    // the stage, which it borrows.
+    let rest = unsafe { Life::rest(life).as_mut() };
     match fault {
         Some(Fault::Panic(text)) => {
-            let future = place.future.take();
+            let future = rest.take();
             let _ = guarded(|| drop(future));
             panic!("{text}");
         }
         Some(Fault::Error(text)) => {
-            let future = place.future.take();
+            let future = rest.take();
             let _ = guarded(|| drop(future));
-            place.fail(cell, Cause::Error(text));
+            // SAFETY: as the caller promises; there is no future now.
+            unsafe { (*life.as_ptr()).fail(cell, Cause::Error(text)) };
         }
         Some(Fault::Delay(time)) => {
             let sleep = cell.system.sleep(time);
-            if let Some(mut future) = place.future.take() {
-                place.future = Some(Pooled::new(AsItIs, || async move {
+            if let Some(mut future) = rest.take() {
+                *rest = Some(Pooled::new(AsItIs, || async move {
                     sleep.await;
                     poll_fn(|task| future.poll(task)).await
                 }));

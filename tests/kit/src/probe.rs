@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout_at};
 
+use crate::simulate::fail_at;
 use crate::trace::short;
 
 /// How long a probe waits for a message unless the test says otherwise: a minute of virtual time.
@@ -247,10 +248,10 @@ impl Probe {
         let asked = self.asked_within::<M>(WITHIN, at);
         async move {
             let came = asked.await.message;
-            assert!(
-                came == wanted,
-                "{at}: the probe expected {wanted:?}, and there came {came:?}"
-            );
+            if came != wanted {
+                let text = format_args!("the probe expected {wanted:?}, and there came {came:?}");
+                fail_at(at, text);
+            }
         }
     }
 
@@ -283,9 +284,12 @@ impl Probe {
         let inner = Arc::clone(&self.inner);
         async move {
             if let Some(came) = inner.next(time).await {
-                panic!(
-                    "{at}: the probe expected nothing within {time:?}, and there came {}",
-                    short(came.name)
+                fail_at(
+                    at,
+                    format_args!(
+                        "the probe expected nothing within {time:?}, and there came {}",
+                        short(came.name)
+                    ),
                 );
             }
         }
@@ -331,7 +335,9 @@ impl Probe {
         async move {
             let wanted = short(type_name::<M>());
             let Some(came) = inner.next(limit).await else {
-                panic!("{at}: the probe expected {wanted} within {limit:?}, and nothing came");
+                let text =
+                    format_args!("the probe expected {wanted} within {limit:?}, and nothing came");
+                fail_at(at, text);
             };
             let Came {
                 message,
@@ -343,9 +349,12 @@ impl Probe {
                     message: *message,
                     reply,
                 },
-                Err(_) => panic!(
-                    "{at}: the probe expected {wanted}, and there came {}",
-                    short(name)
+                Err(_) => fail_at(
+                    at,
+                    format_args!(
+                        "the probe expected {wanted}, and there came {}",
+                        short(name)
+                    ),
                 ),
             }
         }

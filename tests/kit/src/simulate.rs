@@ -6,7 +6,7 @@ use std::env;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::ops::Range;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{self, AssertUnwindSafe, Location};
 use std::pin::pin;
 use std::sync::{Arc, Once};
 use std::task::Poll;
@@ -383,6 +383,15 @@ fn text_of(payload: &(dyn Any + Send)) -> String {
 thread_local! {
     static QUIET: Cell<bool> = const { Cell::new(false) };
     static PLACE: RefCell<String> = const { RefCell::new(String::new()) };
+    static BLAMED: Cell<Option<&'static Location<'static>>> = const { Cell::new(None) };
+}
+
+/// Fails what a test expected at this place. Failures are told apart by it, and not by the line of the kit from which they
+/// come: so a shrunk run fails as the first one did.
+#[cold]
+pub(crate) fn fail_at(place: &'static Location<'static>, text: fmt::Arguments<'_>) -> ! {
+    BLAMED.set(Some(place));
+    panic!("{place}: {text}")
 }
 
 /// Sends what actors report of their crashes to nobody, unless somebody listens already: thousands of them are wanted.
@@ -400,16 +409,23 @@ fn caught<R>(f: impl FnOnce() -> R) -> Result<R, (String, String)> {
             if !QUIET.try_with(Cell::get).unwrap_or(false) {
                 return before(info);
             }
-            let place = info
-                .location()
+            let blamed = BLAMED.try_with(Cell::take).ok().flatten();
+            let place = blamed
+                .or(info.location())
                 .map_or_else(String::new, ToString::to_string);
             let _ = PLACE.try_with(|slot| slot.replace(place));
         }));
     });
+    BLAMED.set(None);
     QUIET.set(true);
     let result = panic::catch_unwind(AssertUnwindSafe(f));
     QUIET.set(false);
-    result.map_err(|payload| (PLACE.with(RefCell::take), text_of(&*payload)))
+    result.map_err(|payload| {
+        let (place, text) = (PLACE.with(RefCell::take), text_of(&*payload));
+        // What failed a test's expectation says the place itself.
+        let text = text.strip_prefix(&format!("{place}: ")).unwrap_or(&text);
+        (place, text.to_owned())
+    })
 }
 
 impl fmt::Display for Found {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use greenroom::prelude::*;
 use greenroom_testkit::storm::storm;
-use greenroom_testkit::{Checks, Faults, Found, Sim, Simulation, pass, simulate};
+use greenroom_testkit::{Checks, Faults, Found, Probe, Sim, Simulation, pass, simulate};
 
 use crate::lamp::{Burn, Fade, Lamp, Switch, Switched};
 
@@ -230,6 +230,18 @@ fn what_a_scenario_says_is_wrong_is_found() {
         simulate(async |sim: Sim| sim.fail("it is late")),
         "scenario: it is late",
     );
+}
+
+#[test]
+fn a_failed_expectation_is_known_by_its_place_in_the_test() {
+    let scenario = async |sim: Sim| {
+        let probe = Probe::new();
+        sim.start(Supervisor::one_for_one("home").child(probe.spec("probe")))
+            .await
+            .unwrap();
+        probe.expect::<Switch>().await;
+    };
+    check(simulate(scenario), &format!("panic at {}:", file!()));
 }
 
 #[test]
