@@ -6,8 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use greenroom::System;
 use greenroom::simulation::{Moment, Step};
+use greenroom::{ActorState, System};
 
 /// What has to hold in every run; see [`Simulation::checks`](crate::Simulation::checks).
 ///
@@ -16,7 +16,7 @@ use greenroom::simulation::{Moment, Step};
 /// | [`conservation`](Checks::conservation) | a message that is in no count, or in two: *sent = handled + failed + rejected + dropped + queued* |
 /// | [`lives`](Checks::lives) | a message that is handled by a life that has ended, or not begun |
 /// | [`limits`](Checks::limits) | a restart beyond the limit of its supervisor, and a supervisor that gives up before |
-/// | [`rest`](Checks::rest) | an actor that runs, has messages, and comes to none of them; one that is in a handler for good |
+/// | [`rest`](Checks::rest) | an actor that runs, has messages, and comes to none of them; one that is in a handler for good; a role that neither runs nor is down for good, and stays so |
 /// | [`order`](Checks::order) | a message that overtakes another of its sender, or is handled twice |
 #[derive(Clone)]
 pub struct Checks {
@@ -125,6 +125,28 @@ impl Checks {
         })
     }
 
+    /// Returns who is neither running nor down for good: each with its path, its life and its state.
+    pub(crate) fn between(system: &System) -> Vec<(String, u64, ActorState)> {
+        let between = system
+            .snapshot()
+            .into_iter()
+            .filter(|info| !matches!(info.state, ActorState::Running | ActorState::Stopped));
+        between
+            .map(|info| (info.path.to_string(), info.incarnation, info.state))
+            .collect()
+    }
+
+    /// Looks at a system that has been left alone twice, for those that were and still are between two states.
+    pub(crate) fn stuck(
+        system: &System,
+        before: &[(String, u64, ActorState)],
+    ) -> Option<Violation> {
+        let mut now = Self::between(system).into_iter();
+        let (path, _, state) = now.find(|one| before.contains(one))?;
+        let text = format!("{path} has been {} for good", state.as_str());
+        Some(Violation::new("rest", text))
+    }
+
     /// Looks at a system that has been left alone.
     pub(crate) fn at_rest(&self, system: &System) -> Option<Violation> {
         self.rest?;
@@ -132,7 +154,7 @@ impl Checks {
             let Some(mailbox) = info.mailbox else {
                 continue;
             };
-            if info.state != greenroom::ActorState::Running {
+            if info.state != ActorState::Running {
                 continue;
             }
             let path = info.path;

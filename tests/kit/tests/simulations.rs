@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use greenroom::prelude::*;
 use greenroom_testkit::storm::storm;
-use greenroom_testkit::{Checks, Faults, Found, Probe, Sim, Simulation, pass, simulate};
+use greenroom_testkit::{Checks, Fault, Faults, Found, Probe, Sim, Simulation, pass, simulate};
 
 use crate::lamp::{Burn, Fade, Lamp, Switch, Switched};
 
@@ -179,6 +179,44 @@ fn a_handler_that_never_ends_is_found() {
         simulate(scenario).checks(patient).find_in(1).is_none(),
         "a stop cuts it off"
     );
+}
+
+#[test]
+fn a_role_that_does_not_come_back_is_found() {
+    const YEAR: Duration = Duration::from_secs(365 * 86_400);
+    let scenario = async |sim: Sim| {
+        let lamp = Lamp::spec("lamp", 0).start_within(YEAR);
+        let tree = Supervisor::one_for_one("home").child(lamp);
+        let system = sim.start(tree).await.unwrap();
+        let lamp = system.find::<Lamp>("home/lamp").unwrap();
+        lamp.tell(Burn("hot")).await.unwrap();
+    };
+    let slow = Faults::new().start("lamp", 2, Fault::Delay(YEAR));
+    check(
+        simulate(scenario).faults(slow.clone()),
+        "rest: home/lamp has been starting for good",
+    );
+    // One that crashes at each start is between two lives when it is looked at, but not for good.
+    let failing = (2..10_000).fold(Faults::new(), |faults, n| {
+        faults.start("lamp", n, Fault::Error("no bulb".to_owned()))
+    });
+    let scenario = async |sim: Sim| {
+        let minute = Duration::from_secs(60);
+        let tree = Supervisor::one_for_one("home")
+            .restart_limit(u32::MAX, Duration::from_secs(1))
+            .backoff(Backoff::exponential(minute, minute))
+            .child(Lamp::spec("lamp", 0));
+        let system = sim.start(tree).await.unwrap();
+        let lamp = system.find::<Lamp>("home/lamp").unwrap();
+        lamp.tell(Burn("hot")).await.unwrap();
+    };
+    simulate(scenario).faults(failing).seeds(0..3).run();
+    let patient = Checks::all().rest(None);
+    simulate(scenario)
+        .faults(slow)
+        .checks(patient)
+        .seeds(0..1)
+        .run();
 }
 
 #[test]
