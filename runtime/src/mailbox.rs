@@ -999,6 +999,11 @@ impl<E, L: Copy> Mailbox<E, L> {
         let is_there = taken != self.done.load(Ordering::Relaxed);
         if is_there {
             self.count_done();
+            // What is not counted here counts as handled.
+            #[cfg(greenroom_planted)]
+            if crate::planted::is_planted(crate::planted::Bug::FailedAsHandled) {
+                return true;
+            }
             inner.rare().failed += 1;
         }
         is_there

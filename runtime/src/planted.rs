@@ -11,6 +11,8 @@ pub enum Bug {
     HandledTwice,
     /// A supervisor restarts once more than it is allowed.
     LimitOffByOne,
+    /// A message that failed is counted as handled: the sums stay right.
+    FailedAsHandled,
 }
 
 thread_local! {

@@ -16,7 +16,7 @@ use crate::checks::Checks;
 use crate::dice::Dice;
 use crate::faults::Faults;
 use crate::probe::Probe;
-use crate::stage::{Crash, Directing, Stage};
+use crate::stage::{Crash, Stage};
 use crate::time::settle;
 
 /// One actor under test, in a supervised system of its own.
@@ -263,7 +263,9 @@ impl<A: Actor> Kit<A> {
     /// When the ledger does not balance.
     pub async fn stop(self) {
         self.system.stop().await;
-        if let Some(violation) = Checks::all().ledger(&self.system, true) {
+        // The kit's stage has one system.
+        let seen = self.stage.seen(0);
+        if let Some(violation) = Checks::all().ledger(&self.system, seen, true) {
             panic!("{violation}");
         }
     }
@@ -312,7 +314,8 @@ impl<A: Actor> KitSetup<A> {
             .supervisor
             .child(Supervisor::dynamic("beside").restart_limit(u32::MAX, Duration::from_secs(1)))
             .child(self.spec);
-        let builder = System::builder().directed(self.seed, Directing(Arc::clone(&stage)));
+        let (director, _) = stage.direct();
+        let builder = System::builder().directed(self.seed, director);
         let system = builder.start(tree).await?;
         stage.with(|state| state.is_rough = true);
         let actor = match system.find(&place) {

@@ -20,7 +20,7 @@ use crate::checks::{Checks, Violation};
 use crate::dice::{Choices, Dice, Lane};
 use crate::faults::Faults;
 use crate::shrink::shrink;
-use crate::stage::{Directing, Stage};
+use crate::stage::Stage;
 use crate::time::{in_virtual_time, pass};
 use crate::trace::{Shows, Trace};
 
@@ -31,7 +31,8 @@ pub struct Sim(Arc<Inner>);
 struct Inner {
     stage: Arc<Stage>,
     seed: u64,
-    systems: Mutex<Vec<System>>,
+    /// Each with its number on the stage.
+    systems: Mutex<Vec<(usize, System)>>,
     checks: Checks,
 }
 
@@ -42,10 +43,10 @@ impl Sim {
     ///
     /// As [`Builder::start`](greenroom::Builder::start).
     pub async fn start(&self, tree: Supervisor) -> Result<System, StartError> {
-        let director = Directing(Arc::clone(&self.0.stage));
+        let (director, n) = self.0.stage.direct();
         let builder = System::builder().directed(self.0.seed, director);
         let system = builder.start(tree).await?;
-        self.0.systems.lock().push(system.clone());
+        self.0.systems.lock().push((n, system.clone()));
         self.0.stage.with(|state| state.is_rough = true);
         Ok(system)
     }
@@ -93,8 +94,8 @@ impl Sim {
     /// Looks at all systems from outside, and says whether something was found.
     fn look(&self) -> bool {
         let stage = &self.0.stage;
-        for system in self.0.systems.lock().iter() {
-            if let Some(violation) = self.0.checks.ledger(system, false) {
+        for (n, system) in self.0.systems.lock().iter() {
+            if let Some(violation) = self.0.checks.ledger(system, stage.seen(*n), false) {
                 stage.find(violation);
             }
         }
@@ -112,7 +113,10 @@ impl Sim {
             if self.look() {
                 return;
             }
-            let mut between: Vec<_> = systems.iter().map(Checks::between).collect();
+            let mut between: Vec<_> = systems
+                .iter()
+                .map(|(_, system)| Checks::between(system))
+                .collect();
             if between.iter().any(|all| !all.is_empty()) {
                 // Who crashes at each start is between two lives most of the time; who is stuck is still the same one.
                 pass(time).await;
@@ -122,8 +126,8 @@ impl Sim {
             } else {
                 between.clear();
             }
-            for (n, system) in systems.iter().enumerate() {
-                let stuck = || Checks::stuck(system, between.get(n)?);
+            for (at, (_, system)) in systems.iter().enumerate() {
+                let stuck = || Checks::stuck(system, between.get(at)?);
                 let Some(violation) = checks.at_rest(system).or_else(stuck) else {
                     continue;
                 };
@@ -135,11 +139,11 @@ impl Sim {
                 return;
             }
         }
-        for system in systems {
+        for (n, system) in systems {
             if timeout(STOP_MAX, system.stop()).await.is_err() {
                 let text = format!("{system:?} has not stopped within {STOP_MAX:?}");
                 stage.find(Violation::new("stop", text));
-            } else if let Some(violation) = checks.ledger(&system, true) {
+            } else if let Some(violation) = checks.ledger(&system, stage.seen(n), true) {
                 stage.find(violation);
             }
         }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::checks::{Checks, Known, Violation};
+use crate::checks::{Checks, Known, Seen, Violation};
 use crate::dice::{Dice, Lane};
 use crate::faults::{Faults, Progress};
 use crate::trace::Trace;
@@ -29,7 +29,8 @@ pub(crate) struct State {
     pub(crate) is_rough: bool,
     progress: Progress,
     checks: Checks,
-    known: Known,
+    /// Of each system, in the order in which they were begun.
+    known: Vec<Known>,
     pub(crate) trace: Option<Trace>,
     pub(crate) found: Option<Violation>,
     pub(crate) decisions: u64,
@@ -67,7 +68,7 @@ impl Stage {
                 is_rough: false,
                 progress: Progress::default(),
                 checks,
-                known: Known::default(),
+                known: Vec::new(),
                 trace: None,
                 found: None,
                 decisions: 0,
@@ -82,6 +83,21 @@ impl Stage {
 
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
         f(&mut self.state.lock())
+    }
+
+    /// Returns a director for another system of the run, and the number of that system.
+    pub(crate) fn direct(self: &Arc<Self>) -> (Directing, usize) {
+        let system = self.with(|state| {
+            state.known.push(Known::default());
+            state.known.len() - 1
+        });
+        let stage = Arc::clone(self);
+        (Directing { stage, system }, system)
+    }
+
+    /// Returns how many messages of a system were seen to end.
+    pub(crate) fn seen(&self, system: usize) -> Seen {
+        self.with(|state| state.known[system].seen)
     }
 
     pub(crate) fn now(&self) -> Duration {
@@ -122,19 +138,22 @@ impl State {
 }
 
 /// The director of one system of a run.
-pub(crate) struct Directing(pub(crate) Arc<Stage>);
+pub(crate) struct Directing {
+    stage: Arc<Stage>,
+    system: usize,
+}
 
 impl Director for Directing {
     fn decide(&mut self, decision: Decision, n: usize) -> usize {
-        let now = self.0.now();
-        let mut state = self.0.state.lock();
+        let now = self.stage.now();
+        let mut state = self.stage.state.lock();
         state.decisions += 1;
         if state.decisions == state.decisions_max {
             let max = state.decisions_max;
             let text = format!("{max} decisions, and it goes on: the actors keep each other busy");
             state.find(now, Violation::new("decisions", text));
             drop(state);
-            self.0.news.notify_waiters();
+            self.stage.news.notify_waiters();
             return 0;
         }
         // Where all is found, whatever runs is to let the scenario end.
@@ -176,8 +195,8 @@ impl Director for Directing {
     }
 
     fn saw(&mut self, step: &Step<'_>) {
-        let now = self.0.now();
-        let mut state = self.0.state.lock();
+        let now = self.stage.now();
+        let mut state = self.stage.state.lock();
         let State {
             checks,
             known,
@@ -187,7 +206,7 @@ impl Director for Directing {
         if let Some(trace) = trace {
             trace.step(now, step);
         }
-        let violation = known.step(checks, now, step);
+        let violation = known[self.system].step(checks, now, step);
         let mut is_news = violation.is_some();
         if state.keeps_crashes
             && let Step::Failed {
@@ -212,13 +231,13 @@ impl Director for Directing {
         }
         drop(state);
         if is_news {
-            self.0.news.notify_waiters();
+            self.stage.news.notify_waiters();
         }
     }
 
     fn disturb(&mut self, moment: &Moment<'_>) -> Option<Fault> {
-        let now = self.0.now();
-        let mut state = self.0.state.lock();
+        let now = self.stage.now();
+        let mut state = self.stage.state.lock();
         let State {
             dice,
             faults,
@@ -242,15 +261,15 @@ impl Director for Directing {
         if let Some(trace) = trace {
             trace.moment(now, moment, fault.as_ref());
         }
-        if let Some(violation) = known.moment(checks, moment) {
+        if let Some(violation) = known[self.system].moment(checks, moment) {
             state.find(now, violation);
             drop(state);
-            self.0.news.notify_waiters();
+            self.stage.news.notify_waiters();
         }
         fault
     }
 
     fn capacity(&mut self, path: &str, capacity: usize) -> usize {
-        self.0.state.lock().faults.capacity(path, capacity)
+        self.stage.state.lock().faults.capacity(path, capacity)
     }
 }

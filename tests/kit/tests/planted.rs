@@ -50,6 +50,11 @@ fn a_limit_that_is_off_by_one_is_found() {
 }
 
 #[test]
+fn a_failure_that_is_counted_as_handled_is_found() {
+    check(Bug::FailedAsHandled, "conservation");
+}
+
+#[test]
 fn without_a_bug_nothing_is_found() {
     let storm = storm();
     assert!((0..200).all(|seed| storm.find_in(seed).is_none()));

@@ -220,6 +220,22 @@ fn a_role_that_does_not_come_back_is_found() {
 }
 
 #[test]
+fn two_systems_of_one_name_are_told_apart() {
+    let scenario = async |sim: Sim| {
+        for _ in 0..2 {
+            let system = sim.start(lone()).await.unwrap();
+            let lamp = system.find::<Lamp>("home/lamp").unwrap();
+            for _ in 0..=sim.choose(3) {
+                lamp.tell(Burn("hot")).await.unwrap();
+                lamp.tell(Switch(true)).await.unwrap();
+                pass(Duration::from_secs(10)).await;
+            }
+        }
+    };
+    simulate(scenario).run();
+}
+
+#[test]
 fn a_scenario_that_does_not_end_is_found() {
     let scenario = async |sim: Sim| {
         let system = sim.start(lone()).await.unwrap();
