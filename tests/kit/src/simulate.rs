@@ -197,6 +197,8 @@ pub struct Found {
     pub what: String,
     /// The same in the shortest run.
     pub short: String,
+    /// Whether the same choices fail again; if not, something else than the seed decides, and nothing was made short.
+    pub is_repeated: bool,
     /// What happened in the shortest run.
     pub trace: Trace,
     /// How many choices of the seed's run were not the plainest.
@@ -301,19 +303,32 @@ where
         let first = run.found?;
         let mut tries = 0;
         let choices_before = run.made.len();
-        let short = shrink(run.made, self.tries, |choices| {
-            tries += 1;
-            let run = self.run_once(seed, Dice::of(choices), false);
-            // Another failure is another story.
-            (run.found?.key == first.key).then_some(run.made)
-        });
-        let run = self.run_once(seed, Dice::of(short.clone()), true);
+        // Another failure is another story.
+        let is_first =
+            |found: &Option<Violation>| found.as_ref().is_some_and(|found| found.key == first.key);
+        let again = self.run_once(seed, Dice::of(run.made.clone()), false);
+        let (short, run) = if is_first(&again.found) {
+            let short = shrink(run.made, self.tries, |choices| {
+                tries += 1;
+                let run = self.run_once(seed, Dice::of(choices), false);
+                is_first(&run.found).then_some(run.made)
+            });
+            let run = self.run_once(seed, Dice::of(short.clone()), true);
+            (short, run)
+        } else {
+            // What is left out would be nothing but what happens not to matter this time.
+            let made = run.made.trimmed();
+            let run = self.run_once(seed, Dice::of(made.clone()), true);
+            (made, run)
+        };
+        let is_repeated = is_first(&again.found) && is_first(&run.found);
         Some(Box::new(Found {
             seed,
             what: first.to_string(),
             short: run
                 .found
                 .map_or_else(String::new, |found| found.to_string()),
+            is_repeated,
             trace: run.trace,
             choices_before,
             choices: short.len(),
@@ -449,6 +464,7 @@ impl fmt::Display for Found {
             seed,
             what,
             short,
+            is_repeated,
             trace,
             choices_before,
             choices,
@@ -456,14 +472,22 @@ impl fmt::Display for Found {
             tries,
         } = self;
         writeln!(f, "seed {seed} fails: {what}")?;
-        writeln!(
-            f,
-            "again with SEED={seed}; of {choices_before} choices that are not the plainest {choices} are left, after {tries} runs:"
-        )?;
+        if *is_repeated {
+            writeln!(
+                f,
+                "again with SEED={seed}; of {choices_before} choices that are not the plainest {choices} are left, after {tries} runs:"
+            )?;
+        } else {
+            writeln!(
+                f,
+                "the same choices did not fail again: something else than the seed decides, such as a static, a clock or another thread; the last run of them:"
+            )?;
+        }
         writeln!(f, "{schedule}")?;
         writeln!(f)?;
         write!(f, "{trace}")?;
         if short != what {
+            let short = if short.is_empty() { "nothing" } else { short };
             writeln!(f, "\nin this run: {short}")?;
         }
         Ok(())

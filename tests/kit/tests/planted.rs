@@ -20,6 +20,7 @@ fn check(bug: Bug, key: &str) {
         "{} lines: {found}",
         found.trace.len()
     );
+    assert!(found.is_repeated, "{found}");
     let again = storm.find_in(found.seed).map(|again| again.to_string());
     assert_eq!(again, Some(found.to_string()));
     let as_it_was = storm.tries(0);

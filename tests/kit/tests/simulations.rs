@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::panic::catch_unwind;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use greenroom::prelude::*;
@@ -137,6 +138,29 @@ fn a_failure_is_made_short_and_shown_with_time_actor_message_and_decision() {
     ] {
         assert!(text.contains(&part), "no {part:?} in:\n{text}");
     }
+}
+
+#[test]
+fn a_failure_that_the_seed_does_not_decide_is_told_as_one_and_not_made_short() {
+    let runs = AtomicU64::new(0);
+    let scenario = |sim: Sim| {
+        let is_first = runs.fetch_add(1, Ordering::Relaxed) == 0;
+        async move {
+            assert!(sim.choose(1000) > 1000 || !is_first, "it is the first run");
+        }
+    };
+    let found = simulate(scenario).find_in(1).unwrap();
+    assert!(found.what.contains("it is the first run"), "{found}");
+    assert_eq!((found.is_repeated, found.tries), (false, 0));
+    assert_eq!(found.choices, found.choices_before);
+    let text = found.to_string();
+    for part in [
+        "the same choices did not fail again: something else than the seed decides",
+        "in this run: nothing",
+    ] {
+        assert!(text.contains(part), "no {part:?} in:\n{text}");
+    }
+    assert!(!text.contains("again with SEED="), "{text}");
 }
 
 #[test]
