@@ -260,9 +260,12 @@ impl<A: Actor> Kit<A> {
     ///
     /// # Panics
     ///
-    /// When the ledger does not balance.
+    /// When the ledger does not balance, and when a closure of its [`Faults`] has panicked.
     pub async fn stop(self) {
         self.system.stop().await;
+        if let Some(violation) = self.stage.with(|state| state.found.take()) {
+            panic!("{violation}");
+        }
         // The kit's stage has one system.
         let seen = self.stage.seen(0);
         if let Some(violation) = Checks::all().ledger(&self.system, seen, true) {

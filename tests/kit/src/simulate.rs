@@ -431,7 +431,7 @@ fn silence() -> Option<tracing::subscriber::DefaultGuard> {
 }
 
 /// Calls `f`; a panic in it is not shown, and comes with its place.
-fn caught<R>(f: impl FnOnce() -> R) -> Result<R, (String, String)> {
+pub(crate) fn caught<R>(f: impl FnOnce() -> R) -> Result<R, (String, String)> {
     static INSTALLED: Once = Once::new();
     INSTALLED.call_once(|| {
         let before = panic::take_hook();
@@ -447,9 +447,10 @@ fn caught<R>(f: impl FnOnce() -> R) -> Result<R, (String, String)> {
         }));
     });
     BLAMED.set(None);
-    QUIET.set(true);
+    // What is caught may be inside of what is caught: an actor that the scenario asks is handled on its stack.
+    let was_quiet = QUIET.replace(true);
     let result = panic::catch_unwind(AssertUnwindSafe(f));
-    QUIET.set(false);
+    QUIET.set(was_quiet);
     result.map_err(|payload| {
         let (place, text) = (PLACE.with(RefCell::take), text_of(&*payload));
         // What failed a test's expectation says the place itself.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::checks::{Checks, Known, Seen, Violation};
 use crate::dice::{Dice, Lane};
 use crate::faults::{Faults, Progress};
+use crate::simulate::caught;
 use crate::trace::Trace;
 
 /// What there is of one run; the director and whoever tests hold it together.
@@ -250,18 +251,29 @@ impl Director for Directing {
             ..
         } = &mut *state;
         let dice = (*is_rough && found.is_none()).then_some(dice);
-        let fault = match moment {
-            Moment::Start { path, .. } => progress.at_start(faults, dice, path),
-            Moment::Message { path, message, .. } => {
-                progress.at_message(faults, dice, path, *message)
+        let mut fault = None;
+        // In here closures of the test's author are called. A panic that got out of it would pass for a crash of the actor.
+        let looked = caught(|| {
+            fault = match moment {
+                Moment::Start { path, .. } => progress.at_start(faults, dice, path),
+                Moment::Message { path, message, .. } => {
+                    progress.at_message(faults, dice, path, *message)
+                }
+                Moment::Subscribe { path, .. } => {
+                    faults.is_deaf(path).then_some(Fault::Unsubscribe)
+                }
+                _ => None,
+            };
+            if let Some(trace) = trace {
+                trace.moment(now, moment, fault.as_ref());
             }
-            Moment::Subscribe { path, .. } => faults.is_deaf(path).then_some(Fault::Unsubscribe),
-            _ => None,
-        };
-        if let Some(trace) = trace {
-            trace.moment(now, moment, fault.as_ref());
-        }
-        if let Some(violation) = known[self.system].moment(checks, moment) {
+            known[self.system].moment(checks, moment)
+        });
+        let violation = looked.unwrap_or_else(|(place, text)| {
+            let text = format!("{text}, in a closure of the test, at {moment:?}");
+            Some(Violation::new(format!("panic at {place}"), text))
+        });
+        if let Some(violation) = violation {
             state.find(now, violation);
             drop(state);
             self.stage.news.notify_waiters();

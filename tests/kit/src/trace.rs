@@ -9,6 +9,8 @@ use std::time::Duration;
 use greenroom::During;
 use greenroom::simulation::{Fault, Moment, Step};
 
+use crate::simulate::caught;
+
 /// How messages of a type are shown.
 #[derive(Clone, Default)]
 pub(crate) struct Shows(BTreeMap<TypeId, Show>);
@@ -23,8 +25,15 @@ impl Shows {
 
     fn show(&self, message: &dyn Any, name: &str) -> String {
         let show = self.0.get(&(*message).type_id());
-        show.and_then(|show| show(message))
-            .unwrap_or_else(|| short(name))
+        // Only a run that is told comes here: what it panics about would be another failure than the one to be told.
+        let shown = caught(|| show.and_then(|show| show(message)));
+        match shown {
+            Ok(shown) => shown.unwrap_or_else(|| short(name)),
+            Err((place, text)) => {
+                let name = short(name);
+                format!("{name}, whose `Debug` panics at {place}: {text}")
+            }
+        }
     }
 }
 

@@ -335,6 +335,51 @@ fn a_crash_of_an_actor_is_no_failure_of_the_run() {
 }
 
 #[test]
+fn a_panic_in_what_the_test_gives_the_kit_is_no_crash_of_the_actor() {
+    #[derive(Clone)]
+    struct Odd;
+    impl Message for Odd {
+        type Reply = ();
+    }
+    impl std::fmt::Debug for Odd {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("it is not shown")
+        }
+    }
+    impl Handler<Odd> for Last {
+        async fn handle(&mut self, _: Odd, _: &mut Context<Self>) -> Result<(), Self::Error> {
+            Ok(())
+        }
+    }
+    let scenario = async |sim: Sim| {
+        let tree = Supervisor::one_for_one("home").child(Last::spec("last", ()));
+        let system = sim.start(tree).await.unwrap();
+        let last = system.find::<Last>("home/last").unwrap();
+        last.tell(Odd).await.unwrap();
+        last.ask(IsOn).await.unwrap();
+    };
+    let order = Checks::all().order(|_: &Odd| -> (String, u64) { panic!("it has no number") });
+    check(simulate(scenario).checks(order), "it has no number");
+    let when = Faults::new().when(
+        |_: &Odd| panic!("who knows when"),
+        Fault::Error(String::new()),
+    );
+    check(simulate(scenario).faults(when), "who knows when");
+    // A message is shown only where a failure is told, which it must not hide.
+    let late = async |sim: Sim| {
+        scenario(sim.clone()).await;
+        sim.fail("it is late");
+    };
+    let found = simulate(late).show::<Odd>().find_in(1).unwrap();
+    assert_eq!(found.short, "scenario: it is late");
+    let text = found.to_string();
+    assert!(
+        text.contains("Odd, whose `Debug` panics at ") && text.contains("it is not shown"),
+        "{text}"
+    );
+}
+
+#[test]
 fn order_is_checked_by_the_numbers_that_messages_have() {
     #[derive(Clone, Debug)]
     struct Numbered(u64);
