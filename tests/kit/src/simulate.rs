@@ -255,9 +255,10 @@ where
         self
     }
 
-    /// Sets how many decisions there may be in one run; a million by default.
+    /// Sets how many decisions there may be in one run, each turn of the scenario counted as one; a million by default.
     ///
-    /// Actors that keep each other busy let no virtual time pass: this ends them.
+    /// Actors that keep each other busy, and scenarios that wait for something
+    /// in a loop that only yields, let no virtual time pass: this ends them.
     pub fn decisions(mut self, most: u64) -> Self {
         self.decisions_max = most.max(1);
         self
@@ -375,6 +376,9 @@ where
                 while news.as_mut().poll(cx).is_ready() {
                     news.set(stage.news.notified());
                 }
+                // A scenario that only yields lets no time pass, and decides nothing: it counts as well.
+                let now = stage.now();
+                stage.with(|state| state.is_endless(now));
                 if sim.look() {
                     return Poll::Ready(());
                 }

@@ -127,6 +127,20 @@ impl Stage {
 }
 
 impl State {
+    /// Counts a decision, or a turn of the scenario; true when it is the last one that there may be.
+    pub(crate) fn is_endless(&mut self, now: Duration) -> bool {
+        self.decisions += 1;
+        let is_last = self.decisions == self.decisions_max;
+        if is_last {
+            let max = self.decisions;
+            let text = format!(
+                "{max} decisions, and it goes on: the actors or the scenario keep themselves busy"
+            );
+            self.find(now, Violation::new("decisions", text));
+        }
+        is_last
+    }
+
     fn find(&mut self, now: Duration, violation: Violation) {
         if self.found.is_some() {
             return;
@@ -148,11 +162,7 @@ impl Director for Directing {
     fn decide(&mut self, decision: Decision, n: usize) -> usize {
         let now = self.stage.now();
         let mut state = self.stage.state.lock();
-        state.decisions += 1;
-        if state.decisions == state.decisions_max {
-            let max = state.decisions_max;
-            let text = format!("{max} decisions, and it goes on: the actors keep each other busy");
-            state.find(now, Violation::new("decisions", text));
+        if state.is_endless(now) {
             drop(state);
             self.stage.news.notify_waiters();
             return 0;

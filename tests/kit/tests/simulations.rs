@@ -303,6 +303,19 @@ fn actors_that_keep_each_other_busy_are_found() {
 }
 
 #[test]
+fn a_scenario_that_lets_no_time_pass_is_found() {
+    let scenario = async |sim: Sim| {
+        let system = sim.start(lone()).await.unwrap();
+        // It waits for a second life that nobody causes.
+        while system.snapshot().iter().all(|info| info.incarnation < 2) {
+            tokio::task::yield_now().await;
+        }
+    };
+    let simulation = simulate(scenario).decisions(1_000).tries(3);
+    check(simulation, "decisions: 1000 decisions, and it goes on");
+}
+
+#[test]
 fn what_a_scenario_says_is_wrong_is_found() {
     check(
         simulate(async |sim: Sim| sim.fail("it is late")),
