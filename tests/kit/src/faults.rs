@@ -215,22 +215,29 @@ impl Progress {
         path: &str,
         message: &dyn Any,
     ) -> Option<Fault> {
-        if !faults.nth.is_empty() {
-            let n = count(&mut self.messages, path);
-            if let Some(fault) = scripted(&faults.nth, path, n) {
-                return Some(fault);
-            }
-        }
         let of = (*message).type_id();
+        // Both are counted before either is looked up: what one script disturbs counts for the other.
+        let n = match faults.nth.is_empty() {
+            true => 0,
+            false => count(&mut self.messages, path),
+        };
         let mut nth_of = faults.nth_of.iter();
-        if nth_of.any(|nth| nth.of == of && is_named(path, &nth.path)) {
-            let n = self.of_a_type.entry((path.to_owned(), of)).or_default();
-            *n += 1;
-            let mut nth_of = faults.nth_of.iter();
-            let found = nth_of.find(|nth| nth.of == of && nth.n == *n && is_named(path, &nth.path));
-            if let Some(found) = found {
-                return Some(found.fault.clone());
+        let n_of = match nth_of.any(|nth| nth.of == of && is_named(path, &nth.path)) {
+            true => {
+                let n = self.of_a_type.entry((path.to_owned(), of)).or_default();
+                *n += 1;
+                *n
             }
+            false => 0,
+        };
+        if let Some(fault) = scripted(&faults.nth, path, n) {
+            return Some(fault);
+        }
+        let mut nth_of = faults.nth_of.iter();
+        let found = nth_of
+            .find(|nth| nth.of == of && n_of > 0 && nth.n == n_of && is_named(path, &nth.path));
+        if let Some(found) = found {
+            return Some(found.fault.clone());
         }
         let mut when = faults.when.iter();
         let found = when.find(|when| when.of == of && (when.is)(message));
@@ -251,7 +258,11 @@ impl Progress {
     }
 }
 
+/// What a script says of the `n`th; 0 is none.
 fn scripted(script: &[(String, u64, Fault)], path: &str, n: u64) -> Option<Fault> {
+    if n == 0 {
+        return None;
+    }
     let mut script = script.iter();
     let found = script.find(|(name, nth, _)| *nth == n && is_named(path, name));
     found.map(|(_, _, fault)| fault.clone())

@@ -82,6 +82,18 @@ fn a_fault_may_come_at_the_nth_message_of_a_type() {
 }
 
 #[test]
+fn a_message_that_one_script_disturbs_counts_for_the_other() {
+    let faults = Faults::new()
+        .nth("lamp", 2, Fault::Error("the second".to_owned()))
+        .nth_of::<Switch>("lamp", 3, Fault::Error("the third switch".to_owned()));
+    check(faults, async |lamp| {
+        lamp.crash("the second").await;
+        lamp.crash("the third switch").await;
+        assert_eq!((lamp.mailbox().handled, lamp.mailbox().failed), (1, 2));
+    });
+}
+
+#[test]
 fn a_handler_is_slow() {
     let fault = Fault::Delay(Duration::from_secs(10));
     check(Faults::new().nth("lamp", 3, fault), async |lamp| {
