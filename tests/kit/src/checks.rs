@@ -14,7 +14,7 @@ use greenroom::{ActorState, During, System};
 /// | check | what it finds |
 /// |---|---|
 /// | [`conservation`](Checks::conservation) | a message that is in no count, in two, or in another's: *sent = handled + failed + rejected + dropped + queued*, and as many are handled and failed as were seen to be |
-/// | [`lives`](Checks::lives) | a message that is handled by a life that has ended, or not begun |
+/// | [`lives`](Checks::lives) | a message that is handled by a life that has ended, or not begun; a life that starts before the last one has ended |
 /// | [`limits`](Checks::limits) | a restart beyond the limit of its supervisor, and a supervisor that gives up before |
 /// | [`rest`](Checks::rest) | an actor that runs, has messages, and comes to none of them; one that is in a handler for good; a role that neither runs nor is down for good, and stays so |
 /// | [`order`](Checks::order) | a message that overtakes another of its sender, or is handled twice |
@@ -71,7 +71,7 @@ impl Checks {
         self
     }
 
-    /// Checks that no life handles a message before its start or behind its end.
+    /// Checks that no life handles a message before its start or behind its end, and that no two of one actor overlap.
     #[must_use]
     pub fn lives(mut self, is_on: bool) -> Self {
         self.lives = is_on;
@@ -280,7 +280,15 @@ impl Known {
     ) -> Option<Violation> {
         match *step {
             Step::Started { path, incarnation } => {
-                self.lives.insert(path.to_owned(), incarnation);
+                let before = self.lives.insert(path.to_owned(), incarnation);
+                if checks.lives
+                    && let Some(before) = before
+                {
+                    let text = format!(
+                        "life {incarnation} of {path} has started, while its life {before} runs"
+                    );
+                    return Some(Violation::new("lives", text));
+                }
             }
             Step::Ended {
                 path, incarnation, ..
@@ -438,6 +446,18 @@ mod tests {
         assert_eq!(check([handled(1)]), lives(0));
         assert_eq!(check([started(1), ended.clone(), handled(1)]), lives(2));
         assert_eq!(check([started(1), ended, started(2), handled(1)]), lives(3));
+    }
+
+    #[test]
+    fn a_life_starts_when_the_last_one_has_ended() {
+        let ended = Step::Ended {
+            path: "a",
+            incarnation: 1,
+            is_cut_off: false,
+        };
+        assert_eq!(check([started(1), ended, started(2)]), None);
+        let lives = Some((1, "lives".to_owned()));
+        assert_eq!(check([started(1), started(2)]), lives);
     }
 
     #[test]
