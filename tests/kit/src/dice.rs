@@ -128,23 +128,23 @@ impl Dice {
     /// Returns a number below `n`.
     pub(crate) fn choose(&mut self, lane: Lane, n: usize) -> usize {
         let unrest = self.unrest;
-        self.draw(lane, |dice| {
+        self.draw(lane, n, |dice| {
             if lane == Lane::Schedule && unrest < 16 && dice.next() % 16 >= unrest {
                 return 0;
             }
             dice.next() % n.max(1) as u64
         })
-        .min(n.saturating_sub(1))
     }
 
     /// Whether what comes about `part` times of `whole` does this time.
     pub(crate) fn chance(&mut self, lane: Lane, part: u32, whole: u32) -> bool {
-        self.draw(lane, |dice| {
+        self.draw(lane, 2, |dice| {
             u64::from(dice.next() % u64::from(whole.max(1)) < u64::from(part))
         }) != 0
     }
 
-    fn draw(&mut self, lane: Lane, draw: impl FnOnce(&mut SplitMix64) -> u64) -> usize {
+    /// Makes a choice below `n`, and writes down what was made: not what a replay was given, which may be beyond.
+    fn draw(&mut self, lane: Lane, n: usize, draw: impl FnOnce(&mut SplitMix64) -> u64) -> usize {
         let made = &mut self.made.0[lane as usize];
         let choice = match &mut self.source {
             Source::Seed(lanes) => {
@@ -155,7 +155,24 @@ impl Dice {
                 .copied()
                 .unwrap_or(0),
         };
+        let most = u32::try_from(n.saturating_sub(1)).unwrap_or(u32::MAX);
+        let choice = choice.min(most);
         made.push(choice);
         choice as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_down_is_what_was_chosen() {
+        let mut dice = Dice::of(Choices([vec![9, 1], vec![7], vec![]]));
+        assert_eq!(dice.choose(Lane::Schedule, 3), 2);
+        assert_eq!(dice.choose(Lane::Schedule, 3), 1);
+        assert!(dice.chance(Lane::Faults, 1, 2));
+        assert_eq!(dice.choose(Lane::World, 0), 0);
+        assert_eq!(dice.made, Choices([vec![2, 1], vec![1], vec![0]]));
     }
 }
