@@ -274,7 +274,7 @@ where
     ///
     /// # Panics
     ///
-    /// When a seed fails, and when `SEED` or `SEEDS` is not a number.
+    /// When a seed fails, when `SEED` or `SEEDS` is not a number, and when there is no seed to try.
     #[track_caller]
     pub fn run(&self) {
         if let Some(found) = self.find() {
@@ -286,14 +286,18 @@ where
     ///
     /// # Panics
     ///
-    /// When `SEED` or `SEEDS` is not a number.
+    /// When `SEED` or `SEEDS` is not a number, and when there is no seed to try.
     #[must_use]
     pub fn find(&self) -> Option<Box<Found>> {
         let seeds = match (number("SEED"), number("SEEDS")) {
-            (Some(seed), _) => seed..seed + 1,
+            (Some(seed), _) => return self.find_in(seed),
             (None, Some(n)) => 0..n,
             (None, None) => self.seeds.clone(),
         };
+        assert!(
+            !seeds.is_empty(),
+            "no seed is tried, which proves nothing: `SEEDS` is 0, or the range of `seeds` is empty"
+        );
         seeds.into_iter().find_map(|seed| self.find_in(seed))
     }
 

@@ -173,6 +173,13 @@ fn run_panics_with_the_report() {
     );
 }
 
+#[test]
+fn no_seed_at_all_is_no_proof() {
+    let panic = catch_unwind(|| simulate(async |_| ()).seeds(5..5).run()).unwrap_err();
+    let text = panic.downcast_ref::<&str>().unwrap();
+    assert!(text.contains("no seed is tried"), "{text}");
+}
+
 fn lone() -> Supervisor {
     Supervisor::one_for_one("home").child(Lamp::spec("lamp", 0).mailbox(2))
 }

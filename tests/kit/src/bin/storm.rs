@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     while let Some(flag) = args.next() {
         let value = args.next().and_then(|value| value.parse::<u64>().ok());
         match (flag.as_str(), value) {
-            ("--seeds", Some(n)) => seeds = n,
+            ("--seeds", Some(n)) if n > 0 => seeds = n,
             ("--from", Some(n)) => from = n,
             ("--seed", Some(n)) => one = Some(n),
             _ => {
