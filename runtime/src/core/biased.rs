@@ -18,6 +18,7 @@
 //! cheap fence it is never given, nor to a thread beyond the two hundred and fiftieth of the process.
 
 use super::fence;
+use super::lock::{self, Taken};
 use super::sync::{AtomicBool, AtomicU8, AtomicUsize, Ordering, UnsafeCell, relax};
 
 /// What decides who may enter stands first, beside what the value has there.
@@ -154,16 +155,6 @@ unsafe impl<T: Send> Sync for Biased<T> {}
 // SAFETY: the lock owns its value.
 unsafe impl<T: Send> Send for Biased<T> {}
 
-/// Leaves the section, also when it panics.
-struct Inside<'a>(&'a AtomicBool);
-
-impl Drop for Inside<'_> {
-    #[inline(always)]
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
-}
-
 impl<T> Biased<T> {
     pub(crate) fn new(value: T) -> Self {
         Biased {
@@ -183,7 +174,7 @@ impl<T> Biased<T> {
     /// Calls `section` with the value while no other thread has it.
     #[inline(always)]
     pub(crate) fn with<R>(&self, section: impl FnOnce(&mut T) -> R) -> R {
-        let _inside = Inside(self.state.enter());
+        let _inside = Taken(self.state.enter());
         // SAFETY: this thread has taken the lock, or is inside as its owner, and `section` cannot
         // enter it again: it has no way to reach it but through this reference.
         self.value.with_mut(|value| section(unsafe { &mut *value }))
@@ -216,13 +207,7 @@ impl State {
 
     #[inline(always)]
     fn take(&self, me: u8) -> &AtomicBool {
-        if self
-            .taken
-            .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
-            self.wait();
-        }
+        lock::take(&self.taken);
         // SAFETY: `taken` is this thread's.
         let habit = self.habit.with_mut(|habit| unsafe { &mut *habit });
         if habit.latest != me {
@@ -236,21 +221,6 @@ impl State {
             }
         }
         &self.taken
-    }
-
-    #[cold]
-    fn wait(&self) {
-        let mut n = 0;
-        while self
-            .taken
-            .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
-            while self.taken.load(Ordering::Relaxed) {
-                relax(n);
-                n += 1;
-            }
-        }
     }
 
     fn address(&self) -> usize {

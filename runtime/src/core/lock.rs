@@ -19,8 +19,8 @@ unsafe impl<T: Send> Sync for Lock<T> {}
 // SAFETY: the lock owns its value.
 unsafe impl<T: Send> Send for Lock<T> {}
 
-/// Gives the lock back, also when the section panics.
-struct Taken<'a>(&'a AtomicBool);
+/// Clears the flag of a section at its end, also when it panics.
+pub(super) struct Taken<'a>(pub(super) &'a AtomicBool);
 
 impl Drop for Taken<'_> {
     #[inline(always)]
@@ -40,31 +40,35 @@ impl<T> Lock<T> {
     /// Calls `section` with the value while no other thread has it.
     #[inline(always)]
     pub(crate) fn with<R>(&self, section: impl FnOnce(&mut T) -> R) -> R {
-        if self
-            .taken
-            .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
-            self.wait();
-        }
+        take(&self.taken);
         let _taken = Taken(&self.taken);
         // SAFETY: this thread has taken the lock and `section` cannot take it again: it has no
         // way to reach it but through this reference.
         self.value.with_mut(|value| section(unsafe { &mut *value }))
     }
+}
 
-    #[cold]
-    fn wait(&self) {
-        let mut n = 0;
-        while self
-            .taken
-            .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
-            .is_err()
-        {
-            while self.taken.load(Ordering::Relaxed) {
-                relax(n);
-                n += 1;
-            }
+/// Takes the byte of a lock; it is given back by [`Taken`].
+#[inline(always)]
+pub(super) fn take(taken: &AtomicBool) {
+    if taken
+        .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
+        .is_err()
+    {
+        wait(taken);
+    }
+}
+
+#[cold]
+fn wait(taken: &AtomicBool) {
+    let mut n = 0;
+    while taken
+        .compare_exchange_weak(false, true, Ordering::Acquire, Ordering::Relaxed)
+        .is_err()
+    {
+        while taken.load(Ordering::Relaxed) {
+            relax(n);
+            n += 1;
         }
     }
 }

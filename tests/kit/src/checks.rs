@@ -314,8 +314,8 @@ impl Known {
             Step::Failed { path, during, .. } => {
                 if matches!(during, During::Message(_)) {
                     self.seen.failed += 1;
+                    self.in_hand.remove(path);
                 }
-                self.in_hand.remove(path);
             }
             Step::Restarts {
                 path,
