@@ -14,7 +14,7 @@ use crate::core::slot::slot;
 use crate::entry::{Asked, Back, Entry, Limit, Offered, Receive, Refused, Way};
 use crate::envelope::{NoReply, Parcel};
 use crate::error::{AskError, TellError, TryTellError};
-use crate::mailbox::WhenFull;
+use crate::mailbox::words::WhenFull;
 use crate::role::{is_in_actor, wait_after_all};
 use crate::shared::after;
 use crate::waits::{Asking, Awaited};

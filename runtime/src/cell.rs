@@ -27,9 +27,9 @@ use crate::entry::{Asked, Back, Offered, Receive};
 use crate::envelope::{self, Letter, LetterTable, Parcel, ReplyTo};
 use crate::failure::{Cause, During, Failure, ShortType, guarded};
 use crate::life::{self, Life, Ran, Turn};
-use crate::mailbox::{
-    Admission, Control, CutOff, Desk, GivenUp, Mailbox, Overflow, Ticket, WhenFull,
-};
+use crate::mailbox::Mailbox;
+use crate::mailbox::desk::Desk;
+use crate::mailbox::words::{Admission, Control, CutOff, GivenUp, Overflow, Ticket, WhenFull};
 use crate::metrics::Group;
 use crate::pool::count_messages;
 use crate::registry::AnyTopic;

@@ -17,7 +17,7 @@ use crate::dead_letter::DeadLetterReason;
 use crate::entry::{Entry, Receive, Refused, Way};
 use crate::envelope::{AnyReply, Parcel, TaskState, Tie};
 use crate::failure::{Cause, During, catch};
-use crate::mailbox::Control;
+use crate::mailbox::words::Control;
 use crate::registry::Delivery;
 use crate::role::CUT_OFF_AFTER;
 use crate::shared::after as in_future;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use crate::envelope::{Parcel, ReplyTo};
-use crate::mailbox::{GivenUp, Ticket, WhenFull};
+use crate::mailbox::words::{GivenUp, Ticket, WhenFull};
 use crate::role::wait_for_room;
 use crate::waits::{DynAsking, Edge, Node};
 use crate::{Message, Path};
@@ -67,7 +67,7 @@ pub(crate) enum Back<M: Message> {
     Cycle(M, Vec<Path>),
 }
 
-/// [`Admission`](crate::mailbox::Admission) with the message's type known again.
+/// [`Admission`](crate::mailbox::words::Admission) with the message's type known again.
 pub(crate) enum Offered<M: Message> {
     Accepted,
     Waiting(Ticket),

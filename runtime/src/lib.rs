@@ -190,7 +190,7 @@ pub use error::{
 };
 pub use failure::{During, Failure, FailureKind};
 pub use greenroom_supervision::{Backoff, Restart};
-pub use mailbox::Overflow;
+pub use mailbox::words::Overflow;
 pub use metrics::{Family, HistogramReading, Ledger, Metric, MetricKind, Sample, Value};
 pub use path::Path;
 pub use registry::Delivery;

@@ -20,7 +20,7 @@ use foldhash::fast::RandomState;
 use crate::entry::{Entry, Offered, Receive, Refused, Way};
 use crate::envelope::Parcel;
 use crate::failure::ShortType;
-use crate::mailbox::WhenFull;
+use crate::mailbox::words::WhenFull;
 use crate::role::Role;
 use crate::{Event, Path};
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::Path;
 use crate::failure::ShortType;
-use crate::mailbox::Reading;
+use crate::mailbox::counts::Reading;
 use crate::role::Role;
 use crate::waits::Node;
 

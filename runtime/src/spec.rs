@@ -11,7 +11,7 @@ use crate::Path;
 use crate::cell::{ActorCell, Terms};
 use crate::error::StartError;
 use crate::failure::ShortType;
-use crate::mailbox::Overflow;
+use crate::mailbox::words::Overflow;
 use crate::path::is_valid_name;
 use crate::role::Role;
 use crate::shared::Shared;

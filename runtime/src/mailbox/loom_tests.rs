@@ -7,7 +7,7 @@ use std::task::Waker;
 use loom::thread;
 
 use super::stage::{Bell, Life, Ran, Sent, Stage, stage};
-use super::*;
+use super::words::{Admission, Control, CutOff, GivenUp, Left, Next, Overflow};
 use crate::core::lock::Lock;
 
 /// Tries every interleaving with at most so many preemptions; of the largest models those of them

@@ -12,7 +12,7 @@ use shuttle::thread;
 use shuttle::{Config, Runner};
 
 use super::stage::{Life, Ran, Stage, stage};
-use super::*;
+use super::words::{Admission, Control, CutOff, GivenUp, Overflow, WhenFull};
 
 /// How many schedules of each kind.
 const SCHEDULES: usize = 10_000;

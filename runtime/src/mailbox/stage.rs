@@ -10,7 +10,9 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
 
-use super::*;
+use super::Mailbox;
+use super::desk::Desk;
+use super::words::{Admission, Next, Overflow, Ticket, WhenFull};
 
 /// A message: `sender * 10 + number`; counts its end.
 pub(super) struct Value(pub(super) u32, Arc<AtomicUsize>);
