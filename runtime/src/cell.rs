@@ -1,47 +1,48 @@
 //! An actor's role: what stays of it when it is restarted.
+//!
+//! Beside it: the role as senders have it ([`receive`]), as its supervisor has it ([`role`]), and how its lives
+//! are [`run`].
 
 #![allow(unsafe_code)]
 
-use std::any::{Any, type_name};
-use std::cell::UnsafeCell;
+use std::any::type_name;
 use std::fmt;
-use std::mem::ManuallyDrop;
-use std::pin::Pin;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use std::sync::{Arc, OnceLock};
-use std::task::{Context as Task, Poll, RawWaker, RawWakerVTable, Waker};
+use std::task::{RawWaker, RawWakerVTable, Waker};
 use std::time::Duration;
 
 use greenroom_supervision::ChildId;
 use parking_lot::Mutex;
-use tokio::time::Sleep;
 
 use crate::core::once::OnceBox;
-use crate::core::prefetch::prefetch;
-use crate::core::ready::{Run, Runnable};
+use crate::core::ready::Runnable;
 use crate::core::statics::AtomicStatic;
 use crate::dead_letter::DeadLetterReason;
 use crate::driver::Driver;
-use crate::entry::{Asked, Back, Offered, Receive};
-use crate::envelope::{self, Letter, LetterTable, Parcel, ReplyTo};
-use crate::failure::{Cause, During, Failure, ShortType, guarded};
-use crate::life::{self, Life, Ran, Turn};
+use crate::entry::Receive;
+use crate::envelope::{Letter, LetterTable};
+use crate::failure::{Cause, During, Failure, guarded};
+use crate::life::Life;
 use crate::mailbox::Mailbox;
 use crate::mailbox::desk::Desk;
-use crate::mailbox::words::{Admission, Control, CutOff, GivenUp, Overflow, Ticket, WhenFull};
+use crate::mailbox::words::{Control, CutOff, Overflow};
 use crate::metrics::Group;
-use crate::pool::count_messages;
 use crate::registry::AnyTopic;
-use crate::role::{
-    Asker, Boss, Ended, Launched, RestartReason, Role, StateCell, as_actor, asker, wait_for_reply,
-};
+use crate::role::{Asker, Boss, StateCell, asker};
 use crate::shared::Shared;
 use crate::simulation::{Moment, Step};
-use crate::snapshot::{ActorState, Seen};
+use crate::snapshot::ActorState;
 use crate::tally::Dropped;
-use crate::waits::{DynAsking, Node};
-use crate::{Actor, Event, Handler, Message, Path, START_WITHIN, STOP_WITHIN};
+use crate::waits::Node;
+use crate::{Actor, Event, Handler, Path, START_WITHIN, STOP_WITHIN};
+
+mod receive;
+mod role;
+mod run;
+#[cfg(all(test, not(greenroom_loom)))]
+mod tests;
 
 /// What stays of an actor when it is restarted; what a message touches stands first.
 #[repr(C)]
@@ -71,6 +72,9 @@ struct Extras {
     /// From when it first waits, is waited for, or is seen at work.
     node: OnceLock<Arc<Node>>,
 }
+
+/// How many messages a callee handles at most on the stack of whoever asked it.
+const INSIDE_BUDGET: usize = 16;
 
 /// A life that somebody runs or will run; see the mailbox for who may touch it.
 pub(crate) struct LifePtr<A: Actor>(NonNull<Life<A>>);
@@ -409,540 +413,5 @@ impl<A: Actor> ActorCell<A> {
         if let Some(life) = self.mailbox.wake() {
             self.make_ready(life);
         }
-    }
-}
-
-/// A life as the queues of a driver hold it: shared, though only its runner looks inside.
-#[repr(transparent)]
-struct Body<A: Actor>(UnsafeCell<Life<A>>);
-
-// SAFETY: all but the desk, which is made to be shared, is only reached by the one who runs the life.
-unsafe impl<A: Actor> Sync for Body<A> {}
-
-impl<A: Actor> LifePtr<A> {
-    /// # Safety
-    /// The life is alive for as long as the reference is used.
-    unsafe fn body<'a>(self) -> &'a Body<A> {
-        // SAFETY: as the caller promises; the layouts are the same.
-        unsafe { self.0.cast::<Body<A>>().as_ref() }
-    }
-}
-
-impl<A: Actor> Body<A> {
-    /// Runs the life, for the sake of this question if somebody asks on this stack.
-    #[inline]
-    fn run_for(&self, budget: usize, asked: Option<&DynAsking>) -> bool {
-        let Some(life) = NonNull::new(self.0.get()) else {
-            return false;
-        };
-        // SAFETY: this life was made ready, and this is who runs it. It holds a reference to its
-        // cell, which outlives it: see `life::end`.
-        let (desk, place, takes) = unsafe {
-            let place = Arc::as_ptr((*life.as_ptr()).stage.cx.cell());
-            let takes = (*life.as_ptr()).takes_messages();
-            (&(*life.as_ptr()).desk, place, takes)
-        };
-        // SAFETY: as above.
-        let cell = unsafe { &*place };
-        let mut hand = None;
-        // SAFETY: as above.
-        let Some(is_stamped) = (unsafe { cell.mailbox.enter(desk, takes, &mut hand) }) else {
-            // It was cut off meanwhile, and left to this run.
-            cell.dispose(LifePtr(life));
-            return false;
-        };
-        // Not of the reference: who clones the waker counts, which is done beside what it refers to.
-        let raw = RawWaker::new(place.cast(), &ActorCell::<A>::WAKER);
-        // SAFETY: the table is of this type. It is never dropped, so it takes part in no count,
-        // and the cell outlives the run.
-        let waker = ManuallyDrop::new(unsafe { Waker::from_raw(raw) });
-        let mut turn = Turn {
-            task: &mut Task::from_waker(&waker),
-            budget,
-            woken_by_task: false,
-            is_asked: asked.is_some(),
-        };
-        let mut last = None;
-        // SAFETY: the mailbox let this run begin.
-        let ran = as_actor(cell, asked, || unsafe {
-            life::run(cell, life, &mut hand, is_stamped, &mut turn, &mut last)
-        });
-        count_messages(budget - turn.budget);
-        if let Some(last) = last {
-            // With it may go what the actor is built from, which is an author's.
-            let _ = guarded(|| drop(last));
-        }
-        ran == Ran::Again
-    }
-}
-
-impl<A: Actor> Run for Body<A> {
-    #[inline]
-    fn run(&self, budget: usize) -> bool {
-        self.run_for(budget, None)
-    }
-
-    #[inline]
-    fn prefetch(&self) {
-        // SAFETY: the life is alive, and its reference to the cell is only read until it is freed.
-        let cell = unsafe { Arc::as_ptr((*self.0.get()).stage.cx.cell()) };
-        prefetch(cell, 3);
-    }
-
-    fn name(&self) -> (&str, u64) {
-        // SAFETY: the life is alive, and its reference to the cell and its number are only read until it is freed.
-        unsafe {
-            let context = &(*self.0.get()).stage.cx;
-            (context.path().as_str(), context.incarnation())
-        }
-    }
-
-    fn abandon(&self) {
-        let Some(life) = NonNull::new(self.0.get()) else {
-            return;
-        };
-        // SAFETY: this life was ready, and is left to this call.
-        let context = unsafe { &(*life.as_ptr()).stage.cx };
-        let (cell, incarnation) = (Arc::clone(context.cell()), context.incarnation());
-        // It may have been cut off before.
-        cell.cut(incarnation);
-        cell.dispose(LifePtr(life))
-            .lost(incarnation, Ended::killed());
-    }
-}
-
-/// A life as a task of somebody else's runtime.
-struct LifeTask<A: Actor> {
-    cell: Arc<ActorCell<A>>,
-    incarnation: u64,
-    is_known: bool,
-}
-
-/// How many messages a life handles before it lets other tasks run.
-const TASK_BUDGET: usize = 128;
-
-impl<A: Actor> Future for LifeTask<A> {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<()> {
-        if !self.is_known {
-            // A task has one waker, whichever clone of it one has.
-            let waker = cx.waker().clone();
-            let mut task = self.cell.extras().task.lock();
-            // Asked under this lock: the task of a life that was cut off before it ran may come late.
-            if self.cell.mailbox.is_read_by(self.incarnation) {
-                *task = Some(waker);
-            }
-            drop(task);
-            self.is_known = true;
-        }
-        let Some(life) = self.cell.mailbox.enter_task(self.incarnation) else {
-            return Poll::Ready(());
-        };
-        let mut turn = Turn {
-            task: cx,
-            budget: TASK_BUDGET,
-            woken_by_task: true,
-            is_asked: false,
-        };
-        // SAFETY: the mailbox let this run begin.
-        let ran = as_actor(&*self.cell, None, || unsafe {
-            life::run(&self.cell, life.0, &mut None, false, &mut turn, &mut None)
-        });
-        match ran {
-            Ran::Rests => Poll::Pending,
-            Ran::Again => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Ran::Over => Poll::Ready(()),
-        }
-    }
-}
-
-impl<A: Actor> Drop for LifeTask<A> {
-    /// A task that is cut short, or whose runtime ends, is the end of its life.
-    fn drop(&mut self) {
-        if let Some(boss) = self.cell.cut(self.incarnation) {
-            boss.lost(self.incarnation, Ended::killed());
-        }
-    }
-}
-
-impl<A: Actor> Role for ActorCell<A> {
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn id(&self) -> ChildId {
-        self.id
-    }
-
-    fn kind(&self) -> String {
-        ShortType(type_name::<A>()).to_string()
-    }
-
-    fn launch(self: Arc<Self>, boss: Boss) -> Launched {
-        self.retired.store(false, Ordering::Release);
-        self.state.set(ActorState::Starting);
-        self.group.count_start();
-        if let Some(node) = self.known_node() {
-            node.clear();
-        }
-        let incarnation = self.mailbox.next_incarnation();
-        let life = Box::new(Life::new(Arc::clone(&self), incarnation, boss));
-        let life = NonNull::from(Box::leak(life));
-        // SAFETY: the life is freed only after the mailbox has let go of its desk.
-        let desk = unsafe { NonNull::from(&(*life.as_ptr()).desk) };
-        // SAFETY: as above.
-        unsafe { self.mailbox.begin_life(desk, LifePtr(life)) };
-        // SAFETY: it is ready, and so freed by whoever runs it next: who has this.
-        let ready = unsafe { Runnable::new(LifePtr(life).body()) };
-        Launched {
-            incarnation,
-            ready: self.has_entries().then_some(ready),
-        }
-    }
-
-    fn go(self: Arc<Self>, launched: Launched) {
-        let Some(ready) = launched.ready else {
-            self.system.handle.spawn(LifeTask {
-                cell: Arc::clone(&self),
-                incarnation: launched.incarnation,
-                is_known: false,
-            });
-            return;
-        };
-        self.schedule(ready);
-    }
-
-    fn go_here(self: Arc<Self>, launched: Launched) {
-        if let Some(ready) = &launched.ready
-            && self.may_run_here()
-            && !ready.run(INSIDE_BUDGET)
-        {
-            return;
-        }
-        self.go(launched);
-    }
-
-    fn stop(&self, incarnation: u64, drain: bool) {
-        self.state.set(ActorState::Stopping);
-        if drain {
-            self.mailbox.close();
-        }
-        self.control(incarnation, Control::Stop { drain });
-    }
-
-    fn kill(&self, incarnation: u64) {
-        if let Some(life) = self.mailbox.kill(incarnation) {
-            self.make_ready(life);
-        }
-    }
-
-    fn cut_off(self: Arc<Self>, incarnation: u64) {
-        self.cut(incarnation);
-    }
-
-    fn retire(&self) {
-        self.mailbox.close();
-        let incarnation = self.mailbox.reading(false).incarnation;
-        for mut letter in self.mailbox.clear() {
-            let table = letter.table();
-            // Waking who asked is its executor's code, what a message does when it is dropped its author's.
-            let _ = guarded(|| (table.abandon)(&mut letter));
-            let _ = guarded(|| drop(letter));
-            self.dead_letter(
-                incarnation,
-                (table.message_type)(),
-                DeadLetterReason::Stopped,
-                "left in the mailbox",
-            );
-        }
-        // From here on nobody subscribes it any more.
-        self.retired.store(true, Ordering::Release);
-        // See `subscribe`.
-        fence(Ordering::SeqCst);
-        let extras = self.extras.get();
-        self.unsubscribe_all();
-        self.state.set(ActorState::Stopped);
-        let task = extras.and_then(|extras| extras.task.lock().take());
-        drop(task);
-        self.fold_counts();
-        self.system.registry.unregister(&self.path);
-    }
-
-    fn stop_within(&self) -> Option<Duration> {
-        Some(self.terms().stop_within)
-    }
-
-    fn mark_restarting(&self, reason: RestartReason) {
-        self.state.set(ActorState::Restarting);
-        self.restarts.fetch_add(1, Ordering::Relaxed);
-        self.group.count_restart(reason);
-    }
-
-    fn state(&self) -> ActorState {
-        self.state.get()
-    }
-
-    fn seen(&self, scrape: bool) -> Seen {
-        let reading = self.mailbox.reading(scrape);
-        let handling = self.in_hand.get().filter(|_| reading.in_flight > 0);
-        Seen {
-            path: self.path.clone(),
-            group: self.group.name.clone(),
-            state: self.state.get(),
-            incarnation: reading.incarnation,
-            restarts: u64::from(self.restarts.load(Ordering::Relaxed)),
-            capacity: self.mailbox.capacity(),
-            handling: handling.map(|table| (table.message_type)()),
-            mailbox: Some(reading),
-            is_dynamic: false,
-        }
-    }
-
-    fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
-    }
-
-    fn node(&self) -> Option<&Arc<Node>> {
-        Some(ActorCell::node(self))
-    }
-
-    fn glance(&self) -> (Option<u64>, Option<&Arc<Node>>) {
-        (self.mailbox.at_work(), self.known_node())
-    }
-}
-
-impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    #[inline]
-    fn tell_at_once(&self, message: M) -> Result<(), M> {
-        // Behind the lock of an actor that is not in the cache nothing else would be looked up before it is had.
-        prefetch(&raw const self.mailbox, MAILBOX_LINES);
-        let ready = envelope::offer_told(&self.mailbox, message)?;
-        count_messages(1);
-        if let Some(life) = ready {
-            self.make_ready(life);
-        }
-        Ok(())
-    }
-
-    #[inline]
-    fn ask_at_once(
-        &self,
-        message: M,
-        reply: ReplyTo<M>,
-        asking: &DynAsking,
-    ) -> Result<Asked, Back<M>> {
-        let asker = asker();
-        let is_inside = asker != Asker::Outside;
-        let runs_here = self.may_run_for(asker);
-        // An idle actor waits for nobody, so asking it closes no cycle. Where it cannot be run here
-        // it might be met by others before it is known who waits for it.
-        let at_once = match (is_inside, runs_here) {
-            (true, true) => envelope::offer_asked::<true, A, M, _>(&self.mailbox, message, reply),
-            (true, false) => Err((message, reply)),
-            (false, _) => envelope::offer_asked::<false, A, M, _>(&self.mailbox, message, reply),
-        };
-        let (ready, how) = match at_once {
-            Ok(ready) => (ready, Asked::Here),
-            Err((message, reply)) if is_inside => {
-                let ready = self.ask_and_wait(message, reply, asking)?;
-                (ready, Asked::Queued)
-            }
-            Err((message, reply)) => return Err(Back::NoRoom(message, reply)),
-        };
-        count_messages(1);
-        if let Some(life) = ready {
-            // SAFETY: a life that is ready is freed by whoever runs it next, which is this call.
-            if !runs_here || unsafe { life.body() }.run_for(INSIDE_BUDGET, Some(asking)) {
-                self.make_ready(life);
-            }
-        }
-        Ok(match (how, asker) {
-            (Asked::Here, Asker::Tired) => Asked::HereTired,
-            _ => how,
-        })
-    }
-
-    fn node(&self) -> &Arc<Node> {
-        ActorCell::node(self)
-    }
-
-    fn offer(&self, parcel: Parcel<M>, when_full: WhenFull<'_>) -> Offered<M> {
-        self.offered(self.mailbox.offer(parcel.into_letter(), when_full))
-    }
-
-    fn poll_ticket(&self, ticket: Ticket, waker: &Waker) -> Offered<M> {
-        self.offered(self.mailbox.poll_ticket(ticket, waker))
-    }
-
-    fn give_up(&self, ticket: Ticket, why: GivenUp) -> Option<Parcel<M>> {
-        self.mailbox.give_up(ticket, why).map(Parcel::from_letter)
-    }
-
-    fn overflowed(&self, message: M) {
-        ActorCell::overflowed(self, Parcel::told(message).into_letter());
-    }
-
-    fn lost(&self, message: &M, stopped: bool)
-    where
-        M: fmt::Debug,
-    {
-        let reason = if stopped {
-            DeadLetterReason::Stopped
-        } else {
-            DeadLetterReason::Full
-        };
-        let incarnation = self.mailbox.reading(false).incarnation;
-        self.dead_letter(
-            incarnation,
-            type_name::<M>(),
-            reason,
-            format_args!("{message:?}"),
-        );
-    }
-
-    fn sleep(&self, duration: Duration) -> Pin<Box<Sleep>> {
-        self.system.sleep(duration)
-    }
-
-    fn same_role(&self, role: usize) -> bool {
-        self.identity() == role
-    }
-}
-
-/// How many cache lines of a mailbox are used for a message.
-const MAILBOX_LINES: usize = 2;
-/// How many messages a callee handles at most on the stack of whoever asked it.
-const INSIDE_BUDGET: usize = 16;
-
-impl<A: Actor> ActorCell<A> {
-    /// Asks from inside a handler where the answer may take time: nobody may wait for whoever waits for it.
-    ///
-    /// Returns the life that is to be made ready, if it is.
-    #[cold]
-    fn ask_and_wait<M: Message>(
-        &self,
-        message: M,
-        reply: ReplyTo<M>,
-        asking: &DynAsking,
-    ) -> Result<Option<LifePtr<A>>, Back<M>>
-    where
-        A: Handler<M>,
-    {
-        if let Err(cycle) = wait_for_reply(ActorCell::node(self), asking) {
-            return Err(Back::Cycle(message, cycle));
-        }
-        envelope::offer_asked::<false, A, M, _>(&self.mailbox, message, reply)
-            .map_err(|(message, reply)| Back::NoRoom(message, reply))
-    }
-
-    #[cold]
-    fn offered<M: Message>(&self, admission: Admission<Letter<A>, LifePtr<A>>) -> Offered<M>
-    where
-        A: Handler<M>,
-    {
-        match admission {
-            Admission::Accepted { ready } => {
-                if let Some(life) = ready {
-                    self.make_ready(life);
-                }
-                Offered::Accepted
-            }
-            Admission::Replaced(oldest) => {
-                self.overflowed(oldest);
-                Offered::Accepted
-            }
-            Admission::Waiting { ticket } => Offered::Waiting(ticket),
-            Admission::Full(letter) => Offered::Full(Parcel::from_letter(letter)),
-            Admission::Lost(letter) => Offered::Lost(Parcel::from_letter(letter)),
-            Admission::Closed(letter) => {
-                self.fold_counts();
-                Offered::Closed(Parcel::from_letter(letter))
-            }
-        }
-    }
-}
-
-#[cfg(all(test, not(greenroom_loom)))]
-mod tests {
-    use std::convert::Infallible;
-
-    use tokio::sync::mpsc;
-
-    use super::*;
-    use crate::book::Lead;
-    use crate::{Context, Supervisor, System};
-
-    struct Small;
-
-    impl Actor for Small {
-        type Args = ();
-        type Error = Infallible;
-
-        async fn start((): (), _: &mut Context<Self>) -> Result<Self, Infallible> {
-            Ok(Small)
-        }
-    }
-
-    /// Whoever adds a field sees here what it costs each actor, and may lower the bounds.
-    #[test]
-    fn an_idle_actor_is_no_larger_than_it_was() {
-        let sizes = [
-            ("cell", size_of::<ActorCell<Small>>(), 176),
-            ("life", size_of::<Life<Small>>(), 176),
-            ("context", size_of::<Context<Small>>(), 64),
-        ];
-        for (what, size, bound) in sizes {
-            assert!(
-                size <= bound,
-                "a {what} takes {size} bytes, more than {bound}"
-            );
-        }
-    }
-
-    #[tokio::test]
-    async fn a_task_that_comes_late_does_not_take_the_wakes_of_the_next_life() {
-        let tree = Supervisor::one_for_one("app").child(Small::spec("small", ()));
-        let builder = System::builder().in_current_runtime();
-        let system = builder.start(tree).await.expect("it starts");
-        let role = system.find::<Small>("app/small").expect("it is there");
-        let cell = role.cell();
-        system.stop().await;
-        let (notes, _inbox) = mpsc::unbounded_channel();
-        let boss = Boss::new(&*cell, &Lead::above(cell.id, notes));
-        let launch = || {
-            let launched = Arc::clone(&cell).launch(boss.clone());
-            let incarnation = launched.incarnation;
-            LifeTask {
-                cell: Arc::clone(&cell),
-                incarnation,
-                is_known: false,
-            }
-        };
-        let wakers = [(), ()].map(|()| Waker::from(Arc::new(Bell)));
-        let mut late = launch();
-        Arc::clone(&cell).cut_off(late.incarnation);
-        let mut next = launch();
-        let polls = [(&mut next, &wakers[1]), (&mut late, &wakers[0])];
-        let ended = polls.map(|(task, waker)| {
-            let polled = Pin::new(task).poll(&mut Task::from_waker(waker));
-            polled.is_ready()
-        });
-        assert_eq!(ended, [false, true]);
-        let is_next = |waker: &Waker| waker.will_wake(&wakers[1]);
-        assert!(cell.extras().task.lock().as_ref().is_some_and(is_next));
-    }
-
-    struct Bell;
-
-    impl std::task::Wake for Bell {
-        fn wake(self: Arc<Self>) {}
     }
 }

@@ -1,0 +1,174 @@
+//! An actor's role as senders have it.
+
+use std::any::type_name;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::time::Sleep;
+
+use super::{ActorCell, INSIDE_BUDGET, LifePtr};
+use crate::core::prefetch::prefetch;
+use crate::dead_letter::DeadLetterReason;
+use crate::entry::{Asked, Back, Offered, Receive};
+use crate::envelope::{self, Letter, Parcel, ReplyTo};
+use crate::mailbox::words::{Admission, GivenUp, Ticket, WhenFull};
+use crate::pool::count_messages;
+use crate::role::{Asker, asker, wait_for_reply};
+use crate::waits::{DynAsking, Node};
+use crate::{Actor, Handler, Message, Path};
+
+/// How many cache lines of a mailbox are used for a message.
+const MAILBOX_LINES: usize = 2;
+
+impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    #[inline]
+    fn tell_at_once(&self, message: M) -> Result<(), M> {
+        // Behind the lock of an actor that is not in the cache nothing else would be looked up before it is had.
+        prefetch(&raw const self.mailbox, MAILBOX_LINES);
+        let ready = envelope::offer_told(&self.mailbox, message)?;
+        count_messages(1);
+        if let Some(life) = ready {
+            self.make_ready(life);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn ask_at_once(
+        &self,
+        message: M,
+        reply: ReplyTo<M>,
+        asking: &DynAsking,
+    ) -> Result<Asked, Back<M>> {
+        let asker = asker();
+        let is_inside = asker != Asker::Outside;
+        let runs_here = self.may_run_for(asker);
+        // An idle actor waits for nobody, so asking it closes no cycle. Where it cannot be run here
+        // it might be met by others before it is known who waits for it.
+        let at_once = match (is_inside, runs_here) {
+            (true, true) => envelope::offer_asked::<true, A, M, _>(&self.mailbox, message, reply),
+            (true, false) => Err((message, reply)),
+            (false, _) => envelope::offer_asked::<false, A, M, _>(&self.mailbox, message, reply),
+        };
+        let (ready, how) = match at_once {
+            Ok(ready) => (ready, Asked::Here),
+            Err((message, reply)) if is_inside => {
+                let ready = self.ask_and_wait(message, reply, asking)?;
+                (ready, Asked::Queued)
+            }
+            Err((message, reply)) => return Err(Back::NoRoom(message, reply)),
+        };
+        count_messages(1);
+        if let Some(life) = ready {
+            // SAFETY: a life that is ready is freed by whoever runs it next, which is this call.
+            if !runs_here || unsafe { life.body() }.run_for(INSIDE_BUDGET, Some(asking)) {
+                self.make_ready(life);
+            }
+        }
+        Ok(match (how, asker) {
+            (Asked::Here, Asker::Tired) => Asked::HereTired,
+            _ => how,
+        })
+    }
+
+    fn node(&self) -> &Arc<Node> {
+        ActorCell::node(self)
+    }
+
+    fn offer(&self, parcel: Parcel<M>, when_full: WhenFull<'_>) -> Offered<M> {
+        self.offered(self.mailbox.offer(parcel.into_letter(), when_full))
+    }
+
+    fn poll_ticket(&self, ticket: Ticket, waker: &Waker) -> Offered<M> {
+        self.offered(self.mailbox.poll_ticket(ticket, waker))
+    }
+
+    fn give_up(&self, ticket: Ticket, why: GivenUp) -> Option<Parcel<M>> {
+        self.mailbox.give_up(ticket, why).map(Parcel::from_letter)
+    }
+
+    fn overflowed(&self, message: M) {
+        ActorCell::overflowed(self, Parcel::told(message).into_letter());
+    }
+
+    fn lost(&self, message: &M, stopped: bool)
+    where
+        M: fmt::Debug,
+    {
+        let reason = if stopped {
+            DeadLetterReason::Stopped
+        } else {
+            DeadLetterReason::Full
+        };
+        let incarnation = self.mailbox.reading(false).incarnation;
+        self.dead_letter(
+            incarnation,
+            type_name::<M>(),
+            reason,
+            format_args!("{message:?}"),
+        );
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<Sleep>> {
+        self.system.sleep(duration)
+    }
+
+    fn same_role(&self, role: usize) -> bool {
+        self.identity() == role
+    }
+}
+
+impl<A: Actor> ActorCell<A> {
+    /// Asks from inside a handler where the answer may take time: nobody may wait for whoever waits for it.
+    ///
+    /// Returns the life that is to be made ready, if it is.
+    #[cold]
+    fn ask_and_wait<M: Message>(
+        &self,
+        message: M,
+        reply: ReplyTo<M>,
+        asking: &DynAsking,
+    ) -> Result<Option<LifePtr<A>>, Back<M>>
+    where
+        A: Handler<M>,
+    {
+        if let Err(cycle) = wait_for_reply(ActorCell::node(self), asking) {
+            return Err(Back::Cycle(message, cycle));
+        }
+        envelope::offer_asked::<false, A, M, _>(&self.mailbox, message, reply)
+            .map_err(|(message, reply)| Back::NoRoom(message, reply))
+    }
+
+    #[cold]
+    fn offered<M: Message>(&self, admission: Admission<Letter<A>, LifePtr<A>>) -> Offered<M>
+    where
+        A: Handler<M>,
+    {
+        match admission {
+            Admission::Accepted { ready } => {
+                if let Some(life) = ready {
+                    self.make_ready(life);
+                }
+                Offered::Accepted
+            }
+            Admission::Replaced(oldest) => {
+                self.overflowed(oldest);
+                Offered::Accepted
+            }
+            Admission::Waiting { ticket } => Offered::Waiting(ticket),
+            Admission::Full(letter) => Offered::Full(Parcel::from_letter(letter)),
+            Admission::Lost(letter) => Offered::Lost(Parcel::from_letter(letter)),
+            Admission::Closed(letter) => {
+                self.fold_counts();
+                Offered::Closed(Parcel::from_letter(letter))
+            }
+        }
+    }
+}
