@@ -9,6 +9,7 @@
 
 #![allow(unsafe_code)]
 
+use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomPinned;
 use std::pin::Pin;
@@ -413,6 +414,7 @@ unsafe fn step<A: Actor>(
                     let moment = Moment::Start {
                         path: cell.path.as_str(),
                         incarnation,
+                        actor: TypeId::of::<A>(),
                     };
                     let fault = director.lock().disturb(&moment);
                     disturb(cell, life, fault);

@@ -5,7 +5,7 @@
 //! calls nothing here, and pays nothing for it: what is watched is watched where
 //! a message is timed, which in a directed system each one is.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::time::Duration;
 
@@ -64,6 +64,8 @@ pub enum Moment<'a> {
         path: &'a str,
         /// Which life it is.
         incarnation: u64,
+        /// The actor's type.
+        actor: TypeId,
     },
     /// A message is taken in hand.
     Message {
@@ -71,6 +73,8 @@ pub enum Moment<'a> {
         path: &'a str,
         /// Which life has it.
         incarnation: u64,
+        /// The actor's type.
+        actor: TypeId,
         /// The message's type.
         name: &'static str,
         /// The message.
@@ -196,7 +200,9 @@ pub enum Step<'a> {
 impl fmt::Debug for Moment<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Moment::Start { path, incarnation } => write!(f, "Start({path}, {incarnation})"),
+            Moment::Start {
+                path, incarnation, ..
+            } => write!(f, "Start({path}, {incarnation})"),
             Moment::Message {
                 path,
                 incarnation,

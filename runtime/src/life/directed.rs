@@ -1,5 +1,6 @@
 //! How a life is run where a director watches, and may disturb it; see [`simulation`](crate::simulation).
 
+use std::any::TypeId;
 use std::future::poll_fn;
 use std::ptr::NonNull;
 use std::task::Poll;
@@ -48,6 +49,7 @@ pub(super) unsafe fn begin_directed<A: Actor>(
         let moment = Moment::Message {
             path: cell.path.as_str(),
             incarnation,
+            actor: TypeId::of::<A>(),
             name: (table.message_type)(),
             message: (table.message)(letter),
         };

@@ -242,6 +242,7 @@ impl Known {
             incarnation,
             name,
             message,
+            ..
         } = *moment
         else {
             return None;

@@ -137,6 +137,7 @@ impl Trace {
                 incarnation,
                 name,
                 message,
+                ..
             } => {
                 let who = format!("{path}#{incarnation}");
                 let what = self.shows.show(message, name);
@@ -157,7 +158,9 @@ impl Trace {
                     line.why = why;
                 }
             }
-            Moment::Start { path, incarnation } => {
+            Moment::Start {
+                path, incarnation, ..
+            } => {
                 if let Some(fault) = fault {
                     let who = format!("{path}#{incarnation}");
                     self.push(at, who, "is to start".to_owned(), String::new());
