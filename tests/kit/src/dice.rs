@@ -22,8 +22,8 @@ impl Lane {
 }
 
 /// All choices of one run, by lane.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Choices(pub(crate) [Vec<u32>; 3]);
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Choices(pub(crate) [Vec<u64>; 3]);
 
 impl Choices {
     /// How many choices are not the plainest.
@@ -36,8 +36,8 @@ impl Choices {
     }
 
     /// What of two is the plainer: fewer, then smaller, then shorter.
-    pub(crate) fn weight(&self) -> (usize, u64, usize) {
-        let sum = self.0.iter().flatten().map(|&choice| u64::from(choice));
+    pub(crate) fn weight(&self) -> (usize, u128, usize) {
+        let sum = self.0.iter().flatten().map(|&choice| u128::from(choice));
         (self.len(), sum.sum(), self.0.iter().map(Vec::len).sum())
     }
 
@@ -147,16 +147,13 @@ impl Dice {
     fn draw(&mut self, lane: Lane, n: usize, draw: impl FnOnce(&mut SplitMix64) -> u64) -> usize {
         let made = &mut self.made.0[lane as usize];
         let choice = match &mut self.source {
-            Source::Seed(lanes) => {
-                u32::try_from(draw(&mut lanes[lane as usize])).unwrap_or(u32::MAX)
-            }
+            Source::Seed(lanes) => draw(&mut lanes[lane as usize]),
             Source::Replay(choices) => choices.0[lane as usize]
                 .get(made.len())
                 .copied()
                 .unwrap_or(0),
         };
-        let most = u32::try_from(n.saturating_sub(1)).unwrap_or(u32::MAX);
-        let choice = choice.min(most);
+        let choice = choice.min(n.saturating_sub(1) as u64);
         made.push(choice);
         choice as usize
     }
@@ -165,6 +162,24 @@ impl Dice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_choice_may_be_as_large_as_a_number_can_be() {
+        let mut dice = Dice::of_seed(1);
+        let chosen: Vec<usize> = (0..8)
+            .map(|_| dice.choose(Lane::World, usize::MAX))
+            .collect();
+        let mut sorted = chosen.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        assert_eq!(sorted.len(), 8, "{chosen:?}");
+        let mut again = Dice::of(dice.made);
+        assert!(
+            chosen
+                .iter()
+                .all(|&n| again.choose(Lane::World, usize::MAX) == n)
+        );
+    }
 
     #[test]
     fn what_is_written_down_is_what_was_chosen() {

@@ -1,5 +1,8 @@
 //! Makes a failing run short: leaves choices out, as long as it still fails.
 
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use crate::dice::{Choices, Lane};
 
 /// Returns the plainest choices that were found to fail, in at most `tries` runs.
@@ -13,6 +16,7 @@ pub(crate) fn shrink(
     let mut search = Search {
         best: first.trimmed(),
         left: tries,
+        tried: HashSet::new(),
         fails,
     };
     loop {
@@ -38,23 +42,27 @@ pub(crate) fn shrink(
 struct Search<R> {
     best: Choices,
     left: usize,
+    /// Hashes of what was tried: a longer row of changes comes to the same choices again and again.
+    tried: HashSet<u64>,
     fails: R,
 }
 
 impl<R: FnMut(Choices) -> Option<Choices>> Search<R> {
-    fn lane(&self, lane: Lane) -> &[u32] {
+    fn lane(&self, lane: Lane) -> &[u64] {
         &self.best.0[lane as usize]
     }
 
     /// Takes a change if what comes of it still fails and is plainer.
-    fn attempt(&mut self, lane: Lane, change: impl FnOnce(&mut Vec<u32>)) -> bool {
+    fn attempt(&mut self, lane: Lane, change: impl FnOnce(&mut Vec<u64>)) -> bool {
         if self.left == 0 {
             return false;
         }
         let mut choices = self.best.clone();
         change(&mut choices.0[lane as usize]);
         let choices = choices.trimmed();
-        if choices == self.best {
+        let mut hasher = DefaultHasher::new();
+        choices.hash(&mut hasher);
+        if choices == self.best || !self.tried.insert(hasher.finish()) {
             return false;
         }
         self.left -= 1;
@@ -132,7 +140,7 @@ mod tests {
 
     #[test]
     fn what_does_not_matter_is_left_out() {
-        let noise: Vec<u32> = (0..200).map(|n| n * 7 % 5).collect();
+        let noise: Vec<u64> = (0..200).map(|n| n * 7 % 5).collect();
         let mut first = Choices([noise.clone(), noise.clone(), noise]);
         first.0[Lane::World as usize][120] = 1000;
         let short = shrink(first, 2_000, |choices| {
@@ -149,6 +157,21 @@ mod tests {
         assert_eq!(short.0[Lane::Faults as usize], []);
         assert_eq!(short.0[Lane::World as usize], [17]);
         assert_eq!(short.0[Lane::Schedule as usize], [1, 1]);
+    }
+
+    #[test]
+    fn no_choices_are_tried_twice() {
+        let mut tried = Vec::new();
+        let first = Choices([vec![2, 0, 2, 0, 1, 1], vec![1, 0, 1], vec![1, 1]]);
+        shrink(first, 2_000, |choices| {
+            tried.push(choices.clone());
+            let ones = choices.0.iter().flatten().filter(|&&choice| choice == 1);
+            (ones.count() >= 3).then_some(choices)
+        });
+        let all = tried.len();
+        tried.sort_by_key(|choices| format!("{choices:?}"));
+        tried.dedup();
+        assert_eq!(tried.len(), all);
     }
 
     #[test]
