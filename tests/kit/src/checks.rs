@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use greenroom::simulation::{Moment, Step};
-use greenroom::{ActorState, During, System};
+use greenroom::{ActorInfo, ActorState, During, System};
 
 /// What has to hold in every run; see [`Simulation::checks`](crate::Simulation::checks).
 ///
@@ -16,13 +16,46 @@ use greenroom::{ActorState, During, System};
 /// | [`conservation`](Checks::conservation) | a message that is in no count, in two, or in another's: *sent = handled + failed + rejected + dropped + queued*, and as many are handled and failed as were seen to be |
 /// | [`lives`](Checks::lives) | a message that is handled by a life that has ended, or not begun; a life that starts before the last one has ended |
 /// | [`limits`](Checks::limits) | a restart beyond the limit of its supervisor, and a supervisor that gives up before |
+/// | [`stays_up`](Checks::stays_up) | a tree whose root has given up, so that nothing runs any more |
 /// | [`rest`](Checks::rest) | an actor that runs, has messages, and comes to none of them; one that is in a handler for good; a role that neither runs nor is down for good, and stays so |
 /// | [`order`](Checks::order) | a message that overtakes another of its sender, or is handled twice |
+///
+/// [`all`](Checks::all) has all of them but `stays_up` and `order`.
+///
+/// # Examples
+///
+/// ```
+/// use greenroom_testkit::{Checks, Faults, simulate};
+/// # use greenroom_testkit::Sim;
+/// # use greenroom::prelude::*;
+/// # struct Lamp;
+/// # impl Actor for Lamp {
+/// #     type Args = ();
+/// #     type Error = BoxError;
+/// #     async fn start((): (), _: &mut Context<Self>) -> Result<Self, BoxError> { Ok(Lamp) }
+/// # }
+/// # struct Switch(u64);
+/// # impl Message for Switch { type Reply = (); }
+/// # impl Handler<Switch> for Lamp {
+/// #     async fn handle(&mut self, _: Switch, _: &mut Context<Self>) -> Result<(), BoxError> { Ok(()) }
+/// # }
+/// # async fn an_evening(sim: Sim) {
+/// #     let home = Supervisor::one_for_one("home").child(Lamp::spec("lamp", ()));
+/// #     let lamp = sim.start(home).await.unwrap().find::<Lamp>("home/lamp").unwrap();
+/// #     for n in 0..3 { lamp.tell(Switch(n)).await.unwrap(); }
+/// # }
+///
+/// let checks = Checks::all()
+///     .stays_up(true)
+///     .order(|switch: &Switch| ("the test".to_owned(), switch.0));
+/// simulate(an_evening).checks(checks).seeds(0..10).run();
+/// ```
 #[derive(Clone)]
 pub struct Checks {
     conservation: bool,
     lives: bool,
     limits: bool,
+    stays_up: bool,
     rest: Option<Duration>,
     orders: Vec<Order>,
 }
@@ -40,13 +73,14 @@ type Number = Arc<dyn Fn(&dyn Any) -> Option<(String, u64)> + Send + Sync>;
 const REST: Duration = Duration::from_secs(120);
 
 impl Checks {
-    /// Returns all checks that need to know nothing of the messages: all but [`order`](Self::order).
+    /// Returns all checks that hold in every tree: all but [`order`](Self::order) and [`stays_up`](Self::stays_up).
     #[must_use]
     pub fn all() -> Self {
         Checks {
             conservation: true,
             lives: true,
             limits: true,
+            stays_up: false,
             rest: Some(REST),
             orders: Vec::new(),
         }
@@ -59,6 +93,7 @@ impl Checks {
             conservation: false,
             lives: false,
             limits: false,
+            stays_up: false,
             rest: None,
             orders: Vec::new(),
         }
@@ -85,9 +120,23 @@ impl Checks {
         self
     }
 
-    /// Checks that all are idle when the scenario is over and the system has been left alone for `time`, two minutes in [`all`](Self::all).
+    /// Checks that no tree comes down: that its root does not give up over a child that has failed too often.
     ///
-    /// Longer than any back-off, time limit or slow handler takes.
+    /// What is down breaks no promise any more, so a scenario that goes on without looking finds nothing behind that.
+    /// It is off in [`all`](Self::all), as a tree may be meant to come down.
+    #[must_use]
+    pub fn stays_up(mut self, is_on: bool) -> Self {
+        self.stays_up = is_on;
+        self
+    }
+
+    /// Checks that nobody is stuck when the scenario is over and the system has been left alone for `time`, two minutes in [`all`](Self::all).
+    ///
+    /// Who is busy then, or between two lives, is looked at again after the same
+    /// time: stuck is whoever has ended no message and no life meanwhile. So
+    /// actors that are busy again and again, as with a timer, are not; one whose
+    /// single message, start or back-off takes longer than `time` is, and needs a
+    /// longer one.
     #[must_use]
     pub fn rest(mut self, time: Option<Duration>) -> Self {
         self.rest = time;
@@ -96,9 +145,15 @@ impl Checks {
 
     /// Checks the order of messages of type `M`: `number` says of each who sent it, and which of that sender it is.
     ///
-    /// To one actor the numbers of one sender have to rise; they may have gaps.
-    /// Types whose senders are called alike share one row of numbers. A message
-    /// whose handler failed may come again.
+    /// To one actor the numbers of one sender have to rise; they may have gaps. A
+    /// message with the number of the last that was handled counts as the same one, handled a
+    /// second time; one whose handler failed may come again.
+    ///
+    /// Types whose senders are called alike share one row of numbers. One type
+    /// may have several orders, each with its own names of senders.
+    ///
+    /// `number` is asked in the middle of a decision: it may use neither the
+    /// system nor a [`Sim`](crate::Sim). If it panics, the run has failed.
     #[must_use]
     pub fn order<M: 'static>(
         mut self,
@@ -139,78 +194,109 @@ impl Checks {
         if !is_true {
             let _ = write!(text, "; seen were {handled} handled, {failed} failed");
         }
-        Some(Violation::new("conservation", text))
+        Some(Violation::new("conservation", "", text))
     }
 
-    /// Returns who is neither running nor down for good: each with its path, its life and its state.
-    pub(crate) fn between(system: &System) -> Vec<(String, u64, ActorState)> {
-        let between = system
-            .snapshot()
-            .into_iter()
-            .filter(|info| !matches!(info.state, ActorState::Running | ActorState::Stopped));
-        between
-            .map(|info| (info.path.to_string(), info.incarnation, info.state))
-            .collect()
-    }
-
-    /// Looks at a system that has been left alone twice, for those that were and still are between two states.
-    pub(crate) fn stuck(
-        system: &System,
-        before: &[(String, u64, ActorState)],
-    ) -> Option<Violation> {
-        let mut now = Self::between(system).into_iter();
-        let (path, _, state) = now.find(|one| before.contains(one))?;
-        let text = format!("{path} has been {} for good", state.as_str());
-        Some(Violation::new("rest", text))
-    }
-
-    /// Looks at a system that has been left alone.
-    pub(crate) fn at_rest(&self, system: &System) -> Option<Violation> {
-        self.rest?;
-        for info in system.snapshot() {
-            let Some(mailbox) = info.mailbox else {
-                continue;
+    /// Returns who is not at rest: busy, with messages queued, or between two states.
+    pub(crate) fn unrest(system: &System) -> Vec<Unrest> {
+        let unrest = |info: ActorInfo| {
+            let (what, more, ended) = match (info.state, info.mailbox) {
+                (ActorState::Stopped, _) | (ActorState::Running, None) => return None,
+                (ActorState::Running, Some(mailbox)) => {
+                    let (queued, waiting) = (mailbox.depth, mailbox.waiting_senders);
+                    let (what, more) = match mailbox.handling {
+                        Some(message) => (
+                            format!("has been handling {message} for good"),
+                            String::new(),
+                        ),
+                        None if queued + waiting == 0 => return None,
+                        None => (
+                            "runs and comes to none of its messages".to_owned(),
+                            format!(": {queued} queued, {waiting} waiting for room"),
+                        ),
+                    };
+                    (what, more, mailbox.handled + mailbox.failed)
+                }
+                (state, _) => {
+                    let what = format!("has been {} for good", state.as_str());
+                    (what, String::new(), 0)
+                }
             };
-            if info.state != ActorState::Running {
-                continue;
-            }
-            let path = info.path;
-            if let Some(message) = mailbox.handling {
-                let text = format!("{path} has been handling {message} for good");
-                return Some(Violation::new("rest", text));
-            }
-            if mailbox.depth > 0 || mailbox.waiting_senders > 0 {
-                let (queued, waiting) = (mailbox.depth, mailbox.waiting_senders);
-                let text = format!(
-                    "{path} runs and comes to none of its messages: {queued} queued, {waiting} waiting for room"
-                );
-                return Some(Violation::new("rest", text));
-            }
-        }
-        None
+            Some(Unrest {
+                path: info.path.to_string(),
+                incarnation: info.incarnation,
+                what,
+                more,
+                ended,
+            })
+        };
+        system.snapshot().into_iter().filter_map(unrest).collect()
+    }
+}
+
+/// An actor that is not at rest.
+#[derive(Clone)]
+pub(crate) struct Unrest {
+    path: String,
+    incarnation: u64,
+    what: String,
+    /// What else there is to say, which may change meanwhile.
+    more: String,
+    /// How many of its messages had ended.
+    ended: u64,
+}
+
+impl Unrest {
+    /// Whether it has come no further since it was looked at before.
+    pub(crate) fn is_still(&self, before: &Unrest) -> bool {
+        let known = |of: &Unrest| (of.incarnation, of.ended);
+        (&self.path, known(self), &self.what) == (&before.path, known(before), &before.what)
+    }
+
+    pub(crate) fn violation(&self) -> Violation {
+        let Unrest {
+            path, what, more, ..
+        } = self;
+        Violation::new("rest", path, format!("{path} {what}{more}"))
     }
 }
 
 /// What did not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
-    /// By which two of them are the same.
-    pub(crate) key: String,
-    pub(crate) text: String,
+    /// Which check it is.
+    kind: String,
+    /// Whom or which place it is about: two of one kind about the same are the same.
+    about: String,
+    text: String,
 }
 
 impl Violation {
-    pub(crate) fn new(key: impl Into<String>, text: impl Into<String>) -> Self {
+    pub(crate) fn new(
+        kind: impl Into<String>,
+        about: impl Into<String>,
+        text: impl Into<String>,
+    ) -> Self {
         Violation {
-            key: key.into(),
+            kind: kind.into(),
+            about: about.into(),
             text: text.into(),
         }
+    }
+
+    pub(crate) fn panic(place: &str, text: String) -> Self {
+        Violation::new(format!("panic at {place}"), "", text)
+    }
+
+    /// Whether it is the same failure, in other words perhaps.
+    pub(crate) fn is_same(&self, other: &Violation) -> bool {
+        (&self.kind, &self.about) == (&other.kind, &other.about)
     }
 }
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.key, self.text)
+        write!(f, "{}: {}", self.kind, self.text)
     }
 }
 
@@ -231,8 +317,8 @@ pub(crate) struct Known {
     restarts: BTreeMap<String, (u64, VecDeque<Duration>)>,
     /// By actor and sender: the latest number that was begun, and the latest that was handled.
     numbers: BTreeMap<(String, String), (u64, Option<u64>)>,
-    /// By actor: whose message is in hand, and which.
-    in_hand: BTreeMap<String, (String, u64)>,
+    /// By actor: whose message is in hand, and which; as often as there are checks of its order.
+    in_hand: BTreeMap<String, Vec<(String, u64)>>,
 }
 
 impl Known {
@@ -250,27 +336,32 @@ impl Known {
         if checks.lives && self.lives.get(path) != Some(&incarnation) {
             return Some(self.dead(path, incarnation, name, "takes"));
         }
-        let order = checks
-            .orders
-            .iter()
-            .find(|order| order.of == message.type_id());
-        let (sender, n) = order.and_then(|order| (order.number)(message))?;
-        let key = (path.to_owned(), sender.clone());
-        let (begun, handled) = self.numbers.entry(key).or_insert((0, None));
-        let violation = if *handled == Some(n) {
-            Some(format!(
-                "{path} is to handle number {n} of {sender} a second time"
-            ))
-        } else if n < *begun || handled.is_some_and(|handled| n < handled) {
-            Some(format!(
-                "{path} has number {n} of {sender} in hand after number {begun}"
-            ))
-        } else {
-            None
-        };
-        *begun = n;
-        self.in_hand.insert(path.to_owned(), (sender, n));
-        violation.map(|text| Violation::new("order", text))
+        let orders = checks.orders.iter();
+        let numbers: Vec<_> = orders
+            .filter(|order| order.of == message.type_id())
+            .filter_map(|order| (order.number)(message))
+            .collect();
+        let mut found = None;
+        for (sender, n) in &numbers {
+            let key = (path.to_owned(), sender.clone());
+            let (begun, handled) = self.numbers.entry(key).or_insert((0, None));
+            let text = if *handled == Some(*n) {
+                format!("{path} is to handle number {n} of {sender} a second time")
+            } else if *n < *begun || handled.is_some_and(|handled| *n < handled) {
+                format!("{path} has number {n} of {sender} in hand after number {begun}")
+            } else {
+                String::new()
+            };
+            *begun = *n;
+            if !text.is_empty() && found.is_none() {
+                let about = format!("{sender} to {path}");
+                found = Some(Violation::new("order", about, text));
+            }
+        }
+        if !numbers.is_empty() {
+            self.in_hand.insert(path.to_owned(), numbers);
+        }
+        found
     }
 
     pub(crate) fn step(
@@ -288,7 +379,7 @@ impl Known {
                     let text = format!(
                         "life {incarnation} of {path} has started, while its life {before} runs"
                     );
-                    return Some(Violation::new("lives", text));
+                    return Some(Violation::new("lives", path, text));
                 }
             }
             Step::Ended {
@@ -306,10 +397,10 @@ impl Known {
                 if checks.lives && self.lives.get(path) != Some(&incarnation) {
                     return Some(self.dead(path, incarnation, name, "has handled"));
                 }
-                if let Some((sender, n)) = self.in_hand.remove(path)
-                    && let Some((_, handled)) = self.numbers.get_mut(&(path.to_owned(), sender))
-                {
-                    *handled = Some(n);
+                for (sender, n) in self.in_hand.remove(path).unwrap_or_default() {
+                    if let Some((_, handled)) = self.numbers.get_mut(&(path.to_owned(), sender)) {
+                        *handled = Some(n);
+                    }
                 }
             }
             Step::Failed { path, during, .. } => {
@@ -333,7 +424,7 @@ impl Known {
                     let text = format!(
                         "{path} restarts {child}, the {n}. restart within {within:?}, of which it may do {limit}"
                     );
-                    return Some(Violation::new("limits", text));
+                    return Some(Violation::new("limits", path, text));
                 }
             }
             Step::GivesUp {
@@ -349,7 +440,15 @@ impl Known {
                     let text = format!(
                         "{path} gives up over {child} after {n} restarts within {within:?}, of which it may do {limit}"
                     );
-                    return Some(Violation::new("limits", text));
+                    return Some(Violation::new("limits", path, text));
+                }
+                // What is below another supervisor is begun anew by that.
+                let is_root = !path.contains('/');
+                if checks.stays_up && is_root {
+                    let text = format!(
+                        "{path} gives up over {child}, and all is down: {limit} restarts are allowed within {within:?}"
+                    );
+                    return Some(Violation::new("stays_up", path, text));
                 }
             }
             _ => {}
@@ -380,7 +479,7 @@ impl Known {
             None => "no life of it runs".to_owned(),
         };
         let text = format!("life {incarnation} of {path} {does} {name}, while {alive}");
-        Violation::new("lives", text)
+        Violation::new("lives", path, text)
     }
 }
 
@@ -390,6 +489,7 @@ impl fmt::Debug for Checks {
             .field("conservation", &self.conservation)
             .field("lives", &self.lives)
             .field("limits", &self.limits)
+            .field("stays_up", &self.stays_up)
             .field("rest", &self.rest)
             .field("orders", &self.orders.len())
             .finish()
@@ -431,7 +531,7 @@ mod tests {
         let (mut known, checks) = (Known::default(), Checks::all());
         steps.iter().enumerate().find_map(|(n, step)| {
             let now = Duration::from_secs(n as u64);
-            Some((n, known.step(&checks, now, step)?.key))
+            Some((n, known.step(&checks, now, step)?.kind))
         })
     }
 

@@ -5,6 +5,8 @@ use std::future::Future;
 use std::ops::Deref;
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use greenroom::prelude::*;
@@ -16,7 +18,7 @@ use crate::checks::Checks;
 use crate::dice::Dice;
 use crate::faults::Faults;
 use crate::probe::Probe;
-use crate::stage::{Crash, Stage};
+use crate::stage::{Crash, Stage, State};
 use crate::time::settle;
 
 /// One actor under test, in a supervised system of its own.
@@ -24,6 +26,11 @@ use crate::time::settle;
 /// It is a reference to the actor, so what an [`ActorRef`] can do it can do:
 /// `kit.tell(..)`, `kit.ask(..)`, `kit.recipient()`. The actor is restarted at
 /// once and as often as it fails. It runs in virtual time: see [`in_virtual_time`](crate::in_virtual_time).
+///
+/// # Panics
+///
+/// Where it is dropped and one of its [faults](Faults) that are written down never came, unless the test has failed
+/// anyway.
 ///
 /// # Examples
 ///
@@ -61,6 +68,8 @@ pub struct Kit<A: Actor> {
     stage: Arc<Stage>,
     /// How many crashes have been expected so far.
     seen: Mutex<usize>,
+    /// How many probes there are beside it.
+    probes: AtomicU64,
 }
 
 /// How a [`Kit`] is set up before it starts; see [`Kit::of`].
@@ -81,6 +90,14 @@ impl<A: Actor> Kit<A> {
     /// # Errors
     ///
     /// When the actor does not start.
+    ///
+    /// # Panics
+    ///
+    /// When it is awaited outside of a current-thread tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the actor.
     pub async fn start(args: A::Args) -> Result<Self, StartError> {
         Kit::of(A::spec("it", args)).start().await
     }
@@ -134,14 +151,18 @@ impl<A: Actor> Kit<A> {
         self.system.publish(event)
     }
 
-    /// Returns a probe that has subscribed to an event of this system.
+    /// Returns a probe that has subscribed to an event of this system, as `kit/beside/probe-1` and so on.
     ///
     /// # Panics
     ///
     /// When the system has stopped.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`start_beside`](Self::start_beside).
     pub async fn hears<E: Event>(&self) -> Probe {
         let probe = Probe::new().hears::<E>();
-        let n = self.system.snapshot().len();
+        let n = self.probes.fetch_add(1, Ordering::Relaxed) + 1;
         self.start_beside(probe.spec(format!("probe-{n}"))).await;
         probe
     }
@@ -151,6 +172,10 @@ impl<A: Actor> Kit<A> {
     /// # Panics
     ///
     /// When it does not start.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future once the order is given does not take it back.
     pub async fn start_beside<B: Actor>(&self, spec: Spec<B>) -> ActorRef<B> {
         let beside = match self.system.supervisor("kit/beside") {
             Ok(beside) => beside,
@@ -173,39 +198,38 @@ impl<A: Actor> Kit<A> {
     ///
     /// # Cancel safety
     ///
-    /// A future that is dropped takes no crash.
+    /// A future that is dropped takes no crash: the next call returns it.
     #[track_caller]
     pub fn crash(&self, text: &str) -> impl Future<Output = Crash> {
         let at = Location::caller();
         async move {
             let end = Instant::now() + CRASH_WITHIN;
-            let crash = loop {
+            loop {
                 let news = self.stage.news.notified();
-                if let Some(crash) = self.next_crash() {
-                    break crash;
+                if self.crashes().len() > *self.seen.lock() {
+                    settle().await;
+                    // It is taken behind the last await; another that waits may have had it meanwhile.
+                    if let Some(crash) = self.next_crash() {
+                        let found = &crash.text;
+                        assert!(
+                            found.contains(text),
+                            "{at}: expected a crash with {text:?}, and it was {found:?}"
+                        );
+                        return crash;
+                    }
+                    continue;
                 }
                 assert!(
                     timeout_at(end, news).await.is_ok(),
                     "{at}: expected a crash with {text:?} within {CRASH_WITHIN:?}, and there was none"
                 );
-            };
-            let found = &crash.text;
-            assert!(
-                found.contains(text),
-                "{at}: expected a crash with {text:?}, and it was {found:?}"
-            );
-            settle().await;
-            crash
+            }
         }
     }
 
     fn next_crash(&self) -> Option<Crash> {
         let mut seen = self.seen.lock();
-        let path = self.actor.path().as_str();
-        let crash = self.stage.with(|state| {
-            let mut crashes = state.crashes.iter().filter(|crash| crash.path == path);
-            crashes.nth(*seen).cloned()
-        })?;
+        let crash = self.crashes().into_iter().nth(*seen)?;
         *seen += 1;
         Some(crash)
     }
@@ -221,6 +245,10 @@ impl<A: Actor> Kit<A> {
     }
 
     /// Returns how often the actor has been restarted.
+    ///
+    /// # Panics
+    ///
+    /// When it has stopped for good.
     #[must_use]
     #[track_caller]
     pub fn restarts(&self) -> u64 {
@@ -261,6 +289,11 @@ impl<A: Actor> Kit<A> {
     /// # Panics
     ///
     /// When the ledger does not balance, and when a closure of its [`Faults`] has panicked.
+    /// As where it is dropped: when one of its faults that are written down never came.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future after its first poll does not take the stop back; nothing of the rest is checked.
     pub async fn stop(self) {
         self.system.stop().await;
         if let Some(violation) = self.stage.with(|state| state.found.take()) {
@@ -308,19 +341,23 @@ impl<A: Actor> KitSetup<A> {
     /// # Panics
     ///
     /// When it is awaited outside of a current-thread tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the actor.
     pub async fn start(self) -> Result<Kit<A>, StartError> {
         let dice = Dice::of_seed(self.seed);
         let stage = Stage::new(dice, self.faults, Checks::none(), u64::MAX);
-        stage.keep_crashes();
+        stage.tell_crashes();
         let place = format!("kit/{}", self.spec.name());
         let tree = self
             .supervisor
             .child(Supervisor::dynamic("beside").restart_limit(u32::MAX, Duration::from_secs(1)))
             .child(self.spec);
-        let (director, _) = stage.direct();
+        let (director, n) = stage.direct();
         let builder = System::builder().directed(self.seed, director);
         let system = builder.start(tree).await?;
-        stage.with(|state| state.is_rough = true);
+        stage.roughen(n);
         let actor = match system.find(&place) {
             Ok(actor) => actor,
             Err(error) => unreachable!("it has started: {error}"),
@@ -330,7 +367,21 @@ impl<A: Actor> KitSetup<A> {
             system,
             stage,
             seen: Mutex::new(0),
+            probes: AtomicU64::new(0),
         })
+    }
+}
+
+/// Says which of its faults never came, where the test has not failed anyway.
+impl<A: Actor> Drop for Kit<A> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            return;
+        }
+        let useless = |state: &mut State| state.script.faults.useless(&state.script.uses);
+        if let Some(text) = self.stage.with(useless) {
+            panic!("{text}");
+        }
     }
 }
 

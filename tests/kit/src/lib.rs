@@ -11,6 +11,7 @@ mod probe;
 mod shrink;
 mod simulate;
 mod stage;
+#[doc(hidden)]
 pub mod storm;
 mod time;
 mod trace;

@@ -28,7 +28,7 @@ const WITHIN: Duration = Duration::from_secs(60);
 /// before. While a question waits, what comes behind it waits too, as before any
 /// actor.
 ///
-/// Clones are the same probe.
+/// Clones are the same probe. [Random](crate::Faults::random) faults spare it.
 ///
 /// # Examples
 ///
@@ -93,7 +93,14 @@ pub struct StandIn(Arc<Inner>);
 #[derive(Clone)]
 pub struct Script(Arc<Inner>);
 
-/// A question that a probe was asked and has not answered; where it is dropped, whoever asked hears that the probe failed.
+/// A question that a probe was asked and has not answered.
+///
+/// Where it is dropped, the probe fails, as an actor does that has no answer:
+/// whoever asked hears that ([`AskError::Failed`](greenroom::AskError::Failed)),
+/// and its supervisor restarts the probe, which keeps its address, its
+/// subscriptions and what it was sent. In a tree of the test's that is a failure like any
+/// other: it counts against the limit of restarts, and a strategy may take siblings
+/// along. What only has to be unreachable is asked with a time limit and left unanswered.
 #[must_use = "whoever asked waits for the reply"]
 pub struct Asked<M: Message> {
     /// The question.
@@ -139,6 +146,10 @@ impl Probe {
     /// # Panics
     ///
     /// When it is awaited outside of a tokio runtime.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops it.
     pub async fn start() -> Result<Self, StartError> {
         let probe = Probe::new();
         let tree = Supervisor::one_for_one("probe")
@@ -153,6 +164,9 @@ impl Probe {
     }
 
     /// Returns the child spec of this probe, to be put into a tree in the place of an actor.
+    ///
+    /// Names are unique below one supervisor, as with any actors. A probe that is put
+    /// into a tree twice shows what comes at both places, and has the address of the one that started last.
     #[must_use]
     pub fn spec(&self, name: impl Into<String>) -> Spec<StandIn> {
         StandIn::spec(name, Script(Arc::clone(&self.inner)))

@@ -16,15 +16,61 @@ use greenroom::{StartError, Supervisor, System};
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
-use crate::checks::{Checks, Violation};
+use crate::checks::{Checks, Unrest, Violation};
 use crate::dice::{Choices, Dice, Lane};
-use crate::faults::Faults;
+use crate::faults::{Faults, Uses};
 use crate::shrink::shrink;
-use crate::stage::Stage;
+use crate::stage::{Crash, Stage};
 use crate::time::{in_virtual_time, pass};
 use crate::trace::{Shows, Trace};
 
 /// What a scenario has in hand: the system under test, the dice, and a way to say what is wrong.
+///
+/// Clones are the same. Actors may have one as well.
+///
+/// # Panics
+///
+/// Its methods do in a closure of [`Faults`] or [`Checks`] and in the `Debug` of a message, which are asked in the
+/// middle of a decision.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use greenroom_testkit::{Fault, Faults, Sim, pass, simulate};
+/// # use greenroom::prelude::*;
+/// # struct Lamp;
+/// # impl Actor for Lamp {
+/// #     type Args = ();
+/// #     type Error = BoxError;
+/// #     async fn start((): (), _: &mut Context<Self>) -> Result<Self, BoxError> { Ok(Lamp) }
+/// # }
+/// # #[derive(Clone, Debug)]
+/// # struct Switch(bool);
+/// # impl Message for Switch { type Reply = (); }
+/// # impl Handler<Switch> for Lamp {
+/// #     async fn handle(&mut self, _: Switch, _: &mut Context<Self>) -> Result<(), BoxError> { Ok(()) }
+/// # }
+///
+/// async fn an_evening(sim: Sim) {
+///     let home = Supervisor::one_for_one("home").child(Lamp::spec("lamp", ()));
+///     let system = sim.start(home).await.unwrap();
+///     let lamp = system.find::<Lamp>("home/lamp").unwrap();
+///     for n in 0..3 {
+///         sim.note(format_args!("somebody comes home, the {}.", n + 1));
+///         lamp.tell(Switch(sim.chance(1, 2))).await.unwrap();
+///         pass(Duration::from_secs(sim.choose(60) as u64)).await;
+///     }
+///     sim.calm();
+///     pass(Duration::from_secs(60)).await;
+///     if sim.crashes().iter().all(|crash| crash.path != "home/lamp") {
+///         sim.fail("the lamp has never been short-circuited");
+///     }
+/// }
+///
+/// let faults = Faults::new().nth("home/lamp", 2, Fault::Panic("short circuit".into()));
+/// simulate(an_evening).faults(faults).seeds(0..10).run();
+/// ```
 #[derive(Clone)]
 pub struct Sim(Arc<Inner>);
 
@@ -37,17 +83,21 @@ struct Inner {
 }
 
 impl Sim {
-    /// Starts a tree in the simulation; from here on faults may come by chance.
+    /// Starts a tree in the simulation; when it has started, faults may come to it by chance.
     ///
     /// # Errors
     ///
     /// As [`Builder::start`](greenroom::Builder::start).
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops the tree.
     pub async fn start(&self, tree: Supervisor) -> Result<System, StartError> {
         let (director, n) = self.0.stage.direct();
         let builder = System::builder().directed(self.0.seed, director);
         let system = builder.start(tree).await?;
         self.0.systems.lock().push((n, system.clone()));
-        self.0.stage.with(|state| state.is_rough = true);
+        self.0.stage.roughen(n);
         Ok(system)
     }
 
@@ -59,22 +109,23 @@ impl Sim {
 
     /// Returns a number below `n`, as the seed decides; 0 should mean the least that can be done.
     ///
+    /// Where `n` is 0 there is no such number, and it returns 0.
     /// It may be called anywhere, also in handlers. Whoever rolls other dice is not reproduced.
     #[must_use]
     pub fn choose(&self, n: usize) -> usize {
         self.0.stage.with(|state| state.dice.choose(Lane::World, n))
     }
 
-    /// Returns true `part` of `whole` times, as the seed decides.
+    /// Returns true `part` of `whole` times, as the seed decides; false should mean the least that can be done.
     #[must_use]
     pub fn chance(&self, part: u32, whole: u32) -> bool {
         let chance = |dice: &mut Dice| dice.chance(Lane::World, part, whole);
         self.0.stage.with(|state| chance(&mut state.dice))
     }
 
-    /// From here on nothing goes wrong by chance; what is scripted still does.
+    /// From here on nothing goes wrong by chance, also in systems that are started later; what is scripted still does.
     pub fn calm(&self) {
-        self.0.stage.with(|state| state.is_rough = false);
+        self.0.stage.with(|state| state.is_calm = true);
     }
 
     /// Writes a line into the trace.
@@ -82,12 +133,20 @@ impl Sim {
         self.0.stage.note(|| text.to_string());
     }
 
-    /// Says that something does not hold: the run ends and has failed.
+    /// Returns all failures of actors so far, of all systems, in their order: so that a scenario can say that some were.
+    #[must_use]
+    pub fn crashes(&self) -> Vec<Crash> {
+        self.0.stage.with(|state| state.crashes.clone())
+    }
+
+    /// Says that something does not hold: the run ends and has failed, at the place of this call.
     ///
     /// A panic of the scenario, as by `assert!`, does the same; one in a handler is
     /// a crash of that actor, and no failure of the run.
+    #[track_caller]
     pub fn fail(&self, text: impl fmt::Display) {
-        let violation = Violation::new("scenario", text.to_string());
+        let place = Location::caller().to_string();
+        let violation = Violation::new("scenario", place, text.to_string());
         self.0.stage.find(violation);
     }
 
@@ -113,36 +172,33 @@ impl Sim {
             if self.look() {
                 return;
             }
-            let mut between: Vec<_> = systems
-                .iter()
-                .map(|(_, system)| Checks::between(system))
-                .collect();
-            if between.iter().any(|all| !all.is_empty()) {
-                // Who crashes at each start is between two lives most of the time; who is stuck is still the same one.
+            let unrest = || systems.iter().map(|(_, system)| Checks::unrest(system));
+            let before: Vec<_> = unrest().collect();
+            if before.iter().any(|all| !all.is_empty()) {
+                // Who has a timer is busy again and again, who crashes at each start between two lives; who is stuck
+                // comes no further.
                 pass(time).await;
                 if self.look() {
                     return;
                 }
-            } else {
-                between.clear();
             }
-            for (at, (_, system)) in systems.iter().enumerate() {
-                let stuck = || Checks::stuck(system, between.get(at)?);
-                let Some(violation) = checks.at_rest(system).or_else(stuck) else {
+            for ((before, now), (_, system)) in before.iter().zip(unrest()).zip(&systems) {
+                let is_stuck = |now: &&Unrest| before.iter().any(|before| now.is_still(before));
+                let Some(stuck) = now.iter().find(is_stuck) else {
                     continue;
                 };
                 for info in system.snapshot() {
                     let (path, incarnation, state) = (info.path, info.incarnation, info.state);
                     stage.note(|| format!("{path}#{incarnation} is {}", state.as_str()));
                 }
-                stage.find(violation);
+                stage.find(stuck.violation());
                 return;
             }
         }
         for (n, system) in systems {
             if timeout(STOP_MAX, system.stop()).await.is_err() {
                 let text = format!("{system:?} has not stopped within {STOP_MAX:?}");
-                stage.find(Violation::new("stop", text));
+                stage.find(Violation::new("stop", n.to_string(), text));
             } else if let Some(violation) = checks.ledger(&system, stage.seen(n), true) {
                 stage.find(violation);
             }
@@ -154,6 +210,46 @@ impl Sim {
 const STOP_MAX: Duration = Duration::from_secs(86_400);
 
 /// A scenario, and how it is to be run; made by [`simulate`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use greenroom_testkit::{Checks, Faults, Sim, simulate};
+/// # use greenroom::prelude::*;
+/// # struct Lamp;
+/// # impl Actor for Lamp {
+/// #     type Args = ();
+/// #     type Error = BoxError;
+/// #     async fn start((): (), _: &mut Context<Self>) -> Result<Self, BoxError> { Ok(Lamp) }
+/// # }
+/// # #[derive(Clone, Debug)]
+/// # struct Switch(bool);
+/// # impl Message for Switch { type Reply = (); }
+/// # impl Handler<Switch> for Lamp {
+/// #     async fn handle(&mut self, _: Switch, _: &mut Context<Self>) -> Result<(), BoxError> { Ok(()) }
+/// # }
+///
+/// async fn an_evening(sim: Sim) {
+///     let home = Supervisor::one_for_one("home").child(Lamp::spec("lamp", ()));
+///     let system = sim.start(home).await.unwrap();
+///     // A random fault may come to it.
+///     let _ = system.find::<Lamp>("home/lamp").unwrap().tell(Switch(true)).await;
+/// }
+///
+/// let evening = simulate(an_evening)
+///     .faults(Faults::new().random(50))
+///     .checks(Checks::all())
+///     .show::<Switch>()
+///     .limit(Duration::from_secs(3600))
+///     .decisions(10_000)
+///     .tries(500)
+///     .seeds(0..20);
+/// evening.run();
+/// // The same one by one: what happened in a run, and whether one fails.
+/// assert!(evening.trace(7).to_string().contains("home/lamp#1  starts"));
+/// assert!(evening.find_in(7).is_none());
+/// ```
 #[derive(Clone)]
 #[must_use = "nothing is simulated before `run`"]
 pub struct Simulation<F> {
@@ -188,6 +284,25 @@ where
 }
 
 /// The first failure of a simulation: what it is, its seed, and the shortest run that was found to have it.
+///
+/// Shown as text it is the report that [`Simulation::run`] panics with.
+///
+/// # Examples
+///
+/// ```
+/// use greenroom_testkit::{Sim, simulate};
+///
+/// async fn a_bet(sim: Sim) {
+///     let _ = sim.choose(10);
+///     assert_ne!(sim.choose(3), 1, "the house wins");
+/// }
+///
+/// let found = simulate(a_bet).find().expect("one of a hundred loses");
+/// assert!(found.what.contains("the house wins"));
+/// // What was chosen first does not matter, so it is left out.
+/// assert_eq!((found.choices, found.schedule.as_str()), (1, "schedule -, faults -, world 1:1"));
+/// assert!(found.to_string().starts_with(&format!("seed {} fails: panic at ", found.seed)));
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Found {
@@ -216,6 +331,7 @@ pub(crate) struct Run {
     pub(crate) made: Choices,
     pub(crate) found: Option<Violation>,
     pub(crate) trace: Trace,
+    pub(crate) uses: Uses,
 }
 
 impl<F, Fut> Simulation<F>
@@ -274,7 +390,7 @@ where
     ///
     /// # Panics
     ///
-    /// When a seed fails, when `SEED` or `SEEDS` is not a number, and when there is no seed to try.
+    /// When a seed fails, and as [`find`](Self::find); also when it is called inside a runtime, as each run has its own.
     #[track_caller]
     pub fn run(&self) {
         if let Some(found) = self.find() {
@@ -286,10 +402,18 @@ where
     ///
     /// # Panics
     ///
-    /// When `SEED` or `SEEDS` is not a number, and when there is no seed to try.
+    /// When `SEED` or `SEEDS` is not a number, and when there is no seed to try. When no seed fails, and one of the
+    /// [faults](Faults) that are written down came in none of them; unless the environment asks for fewer seeds.
     #[must_use]
+    #[track_caller]
     pub fn find(&self) -> Option<Box<Found>> {
-        let seeds = match (number("SEED"), number("SEEDS")) {
+        self.find_among(number("SEED"), number("SEEDS"))
+    }
+
+    /// As the environment says: one seed, or so many.
+    #[track_caller]
+    fn find_among(&self, seed: Option<u64>, n: Option<u64>) -> Option<Box<Found>> {
+        let seeds = match (seed, n) {
             (Some(seed), _) => return self.find_in(seed),
             (None, Some(n)) => 0..n,
             (None, None) => self.seeds.clone(),
@@ -298,19 +422,41 @@ where
             !seeds.is_empty(),
             "no seed is tried, which proves nothing: `SEEDS` is 0, or the range of `seeds` is empty"
         );
-        seeds.into_iter().find_map(|seed| self.find_in(seed))
+        let count = |seeds: &Range<u64>| seeds.end.saturating_sub(seeds.start);
+        let is_full = count(&seeds) >= count(&self.seeds);
+        let mut uses = Uses::default();
+        for seed in seeds {
+            if let Some(found) = self.find_and_note(seed, &mut uses) {
+                return Some(found);
+            }
+        }
+        // Fewer seeds than it was written for may well not come to all of it.
+        if is_full && let Some(text) = self.faults.useless(&uses) {
+            panic!("{text}");
+        }
+        None
     }
 
     /// Tries one seed, and returns how it failed.
+    ///
+    /// # Panics
+    ///
+    /// When it is called inside a runtime.
     #[must_use]
     pub fn find_in(&self, seed: u64) -> Option<Box<Found>> {
+        self.find_and_note(seed, &mut Uses::default())
+    }
+
+    /// The same, and adds which of the faults came.
+    fn find_and_note(&self, seed: u64, uses: &mut Uses) -> Option<Box<Found>> {
         let run = self.run_once(seed, Dice::of_seed(seed), false);
+        uses.add(&run.uses);
         let first = run.found?;
         let mut tries = 0;
         let choices_before = run.made.len();
         // Another failure is another story.
         let is_first =
-            |found: &Option<Violation>| found.as_ref().is_some_and(|found| found.key == first.key);
+            |found: &Option<Violation>| found.as_ref().is_some_and(|found| found.is_same(&first));
         let again = self.run_once(seed, Dice::of(run.made.clone()), false);
         let (short, run) = if is_first(&again.found) {
             let short = shrink(run.made, self.tries, |choices| {
@@ -343,6 +489,10 @@ where
     }
 
     /// Runs one seed as it is, and returns what happened in it.
+    ///
+    /// # Panics
+    ///
+    /// When it is called inside a runtime.
     #[must_use]
     pub fn trace(&self, seed: u64) -> Trace {
         self.run_once(seed, Dice::of_seed(seed), true).trace
@@ -367,7 +517,7 @@ where
                 let scenario = (self.scenario)(sim.clone());
                 if timeout(self.limit, scenario).await.is_err() {
                     let text = format!("the scenario is not over after {:?}", self.limit);
-                    stage.find(Violation::new("limit", text));
+                    stage.find(Violation::new("limit", "", text));
                 }
                 if !sim.look() {
                     sim.end().await;
@@ -389,7 +539,7 @@ where
                 match caught(|| play.as_mut().poll(cx)) {
                     Ok(polled) => polled,
                     Err((place, text)) => {
-                        stage.find(Violation::new(format!("panic at {place}"), text));
+                        stage.find(Violation::panic(&place, text));
                         Poll::Ready(())
                     }
                 }
@@ -399,6 +549,7 @@ where
                 made: std::mem::take(&mut state.dice.made),
                 found: state.found.take(),
                 trace: state.trace.take().unwrap_or_default(),
+                uses: std::mem::take(&mut state.script.uses),
             })
         })
     }
@@ -522,5 +673,24 @@ impl<F> fmt::Debug for Simulation<F> {
             .field("checks", &self.checks)
             .field("seeds", &self.seeds)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_seeds_than_a_simulation_has_need_not_come_to_all_its_faults() {
+        let simulation = simulate(async |_: Sim| ())
+            .faults(Faults::new().deaf("nobody"))
+            .seeds(0..3);
+        assert!(simulation.find_among(Some(7), None).is_none());
+        assert!(simulation.find_among(None, Some(2)).is_none());
+        for n in [None, Some(3), Some(4)] {
+            let found = caught(|| simulation.find_among(None, n));
+            let text = found.unwrap_err().1;
+            assert!(text.contains("deaf(\"nobody\")"), "{text}");
+        }
     }
 }

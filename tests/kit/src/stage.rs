@@ -1,5 +1,6 @@
 //! What one run shares: its dice, what goes wrong in it, what is known of it and what was found.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::checks::{Checks, Known, Seen, Violation};
 use crate::dice::{Dice, Lane};
-use crate::faults::{Faults, Progress};
+use crate::faults::{Faults, Progress, Script, Whom};
 use crate::simulate::caught;
 use crate::trace::Trace;
 
@@ -25,19 +26,33 @@ pub(crate) struct Stage {
 
 pub(crate) struct State {
     pub(crate) dice: Dice,
-    faults: Faults,
-    /// Faults come by chance; scripts are followed in any case.
-    pub(crate) is_rough: bool,
-    progress: Progress,
+    pub(crate) script: Script,
+    /// No fault comes by chance any more; scripts are followed in any case.
+    pub(crate) is_calm: bool,
     checks: Checks,
-    /// Of each system, in the order in which they were begun.
-    known: Vec<Known>,
+    /// In the order in which they were begun.
+    systems: Vec<OneSystem>,
     pub(crate) trace: Option<Trace>,
     pub(crate) found: Option<Violation>,
     pub(crate) decisions: u64,
     decisions_max: u64,
     pub(crate) crashes: Vec<Crash>,
-    keeps_crashes: bool,
+    /// Somebody waits for crashes.
+    crashes_are_news: bool,
+}
+
+/// What there is of one system of a run.
+#[derive(Default)]
+struct OneSystem {
+    known: Known,
+    progress: Progress,
+    /// It has started, so that faults may come to it by chance.
+    is_rough: bool,
+}
+
+thread_local! {
+    /// A closure of the test's author is called under the lock.
+    static IS_ASKING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A failure of an actor, as a test sees it.
@@ -65,17 +80,16 @@ impl Stage {
         Arc::new(Stage {
             state: Mutex::new(State {
                 dice,
-                faults,
-                is_rough: false,
-                progress: Progress::default(),
+                script: Script::new(faults),
+                is_calm: false,
                 checks,
-                known: Vec::new(),
+                systems: Vec::new(),
                 trace: None,
                 found: None,
                 decisions: 0,
                 decisions_max,
                 crashes: Vec::new(),
-                keeps_crashes: false,
+                crashes_are_news: false,
             }),
             news: Notify::new(),
             begun: Instant::now(),
@@ -83,14 +97,19 @@ impl Stage {
     }
 
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut State) -> R) -> R {
+        // It would wait for itself.
+        assert!(
+            !IS_ASKING.get(),
+            "a `Sim` or `Kit` is used where the kit asks the test: in a closure of its `Faults` or `Checks`, or in the `Debug` of a message"
+        );
         f(&mut self.state.lock())
     }
 
     /// Returns a director for another system of the run, and the number of that system.
     pub(crate) fn direct(self: &Arc<Self>) -> (Directing, usize) {
         let system = self.with(|state| {
-            state.known.push(Known::default());
-            state.known.len() - 1
+            state.systems.push(OneSystem::default());
+            state.systems.len() - 1
         });
         let stage = Arc::clone(self);
         (Directing { stage, system }, system)
@@ -98,15 +117,20 @@ impl Stage {
 
     /// Returns how many messages of a system were seen to end.
     pub(crate) fn seen(&self, system: usize) -> Seen {
-        self.with(|state| state.known[system].seen)
+        self.with(|state| state.systems[system].known.seen)
     }
 
     pub(crate) fn now(&self) -> Duration {
         self.begun.elapsed()
     }
 
-    pub(crate) fn keep_crashes(&self) {
-        self.with(|state| state.keeps_crashes = true);
+    /// From here on faults may come to a system by chance.
+    pub(crate) fn roughen(&self, system: usize) {
+        self.with(|state| state.systems[system].is_rough = true);
+    }
+
+    pub(crate) fn tell_crashes(&self) {
+        self.with(|state| state.crashes_are_news = true);
     }
 
     /// What was found is the first that was.
@@ -136,7 +160,7 @@ impl State {
             let text = format!(
                 "{max} decisions, and it goes on: the actors or the scenario keep themselves busy"
             );
-            self.find(now, Violation::new("decisions", text));
+            self.find(now, Violation::new("decisions", "", text));
         }
         is_last
     }
@@ -210,25 +234,24 @@ impl Director for Directing {
         let mut state = self.stage.state.lock();
         let State {
             checks,
-            known,
+            systems,
             trace,
             ..
         } = &mut *state;
         if let Some(trace) = trace {
             trace.step(now, step);
         }
-        let violation = known[self.system].step(checks, now, step);
+        let violation = systems[self.system].known.step(checks, now, step);
         let mut is_news = violation.is_some();
-        if state.keeps_crashes
-            && let Step::Failed {
-                path,
-                incarnation,
-                kind,
-                text,
-                ..
-            } = *step
+        if let Step::Failed {
+            path,
+            incarnation,
+            kind,
+            text,
+            ..
+        } = *step
         {
-            is_news = true;
+            is_news |= state.crashes_are_news;
             state.crashes.push(Crash {
                 path: path.to_owned(),
                 incarnation,
@@ -251,37 +274,49 @@ impl Director for Directing {
         let mut state = self.stage.state.lock();
         let State {
             dice,
-            faults,
-            is_rough,
-            progress,
+            script,
+            is_calm,
             checks,
-            known,
+            systems,
             trace,
             found,
             ..
         } = &mut *state;
-        let dice = (*is_rough && found.is_none()).then_some(dice);
+        let OneSystem {
+            known,
+            progress,
+            is_rough,
+        } = &mut systems[self.system];
+        let is_rough = *is_rough && !*is_calm && found.is_none();
+        let dice = is_rough.then_some(dice);
         let mut fault = None;
+        IS_ASKING.set(true);
         // In here closures of the test's author are called. A panic that got out of it would pass for a crash of the actor.
         let looked = caught(|| {
-            fault = match moment {
-                Moment::Start { path, .. } => progress.at_start(faults, dice, path),
-                Moment::Message { path, message, .. } => {
-                    progress.at_message(faults, dice, path, *message)
+            fault = match *moment {
+                Moment::Start { path, actor, .. } => {
+                    script.at_start(progress, dice, Whom { path, actor })
                 }
+                Moment::Message {
+                    path,
+                    actor,
+                    message,
+                    ..
+                } => script.at_message(progress, dice, Whom { path, actor }, message),
                 Moment::Subscribe { path, .. } => {
-                    faults.is_deaf(path).then_some(Fault::Unsubscribe)
+                    script.is_deaf(path).then_some(Fault::Unsubscribe)
                 }
                 _ => None,
             };
             if let Some(trace) = trace {
                 trace.moment(now, moment, fault.as_ref());
             }
-            known[self.system].moment(checks, moment)
+            known.moment(checks, moment)
         });
+        IS_ASKING.set(false);
         let violation = looked.unwrap_or_else(|(place, text)| {
             let text = format!("{text}, in a closure of the test, at {moment:?}");
-            Some(Violation::new(format!("panic at {place}"), text))
+            Some(Violation::panic(&place, text))
         });
         if let Some(violation) = violation {
             state.find(now, violation);
@@ -292,6 +327,6 @@ impl Director for Directing {
     }
 
     fn capacity(&mut self, path: &str, capacity: usize) -> usize {
-        self.stage.state.lock().faults.capacity(path, capacity)
+        self.stage.state.lock().script.capacity(path, capacity)
     }
 }

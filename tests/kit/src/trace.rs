@@ -51,6 +51,23 @@ struct Line {
 }
 
 /// What happened in a run; it is shown as a table.
+///
+/// [From a failing seed to the cause](crate::from_a_failing_seed) says how to read it.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use greenroom_testkit::{Sim, pass, simulate};
+///
+/// let trace = simulate(async |sim: Sim| {
+///     pass(Duration::from_secs(5)).await;
+///     sim.note("nothing has happened");
+/// })
+/// .trace(0);
+/// assert!(!trace.is_empty() && trace.len() < 10);
+/// assert_eq!(trace.to_string().lines().next(), Some("    5.000s    nothing has happened"));
+/// ```
 #[derive(Clone, Default)]
 pub struct Trace {
     lines: Vec<Line>,

@@ -1,12 +1,13 @@
 //! What can be made to go wrong.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use greenroom::prelude::*;
 use greenroom::{ActorState, AskError, FailureKind, TryTellError};
 use greenroom_testkit::{Crash, Fault, Faults, Kit, in_virtual_time, pass, settle};
 
-use crate::lamp::{Fade, Lamp, Switch, Switched};
+use crate::lamp::{Burn, Fade, Lamp, Switch, Switched};
 
 /// Starts a lamp with these faults, switches it three times, and shows it to `look`.
 fn check(faults: Faults, look: impl AsyncFnOnce(Kit<Lamp>)) {
@@ -78,7 +79,108 @@ fn a_fault_may_come_at_the_nth_message_of_a_type() {
         assert!(lamp.ask(Switched).await.is_err());
         lamp.crash("as planned").await;
         assert_eq!(lamp.ask(Switched).await.unwrap(), 0);
+        let another = lamp.start_beside(Lamp::spec("another", 0)).await;
+        assert!(another.ask(Switched).await.is_err());
     });
+}
+
+#[test]
+fn a_fault_that_is_written_down_and_never_came_is_told_when_the_kit_ends() {
+    let told = |faults: Faults| {
+        let test = AssertUnwindSafe(|| check(faults, async |_| ()));
+        let panic = catch_unwind(test).err()?;
+        Some(panic.downcast_ref::<String>().unwrap().clone())
+    };
+    let fault = || Fault::Error(text());
+    for (faults, words) in [
+        (
+            Faults::new().nth("lapm", 1, fault()),
+            r#"nth("lapm", 1, Error("as planned")): there was no actor of that path"#,
+        ),
+        (
+            Faults::new().nth("lamp", 4, fault()),
+            r#"nth("lamp", 4, Error("as planned")): there was such an actor, but never such a moment"#,
+        ),
+        (
+            Faults::new().nth_of::<Burn>("lamp", 1, fault()),
+            r#"nth_of::<Burn>("lamp", 1, Error("as planned")): there was such an actor"#,
+        ),
+        (
+            Faults::new().start("kit/lamp", 2, Fault::Panic(text())),
+            r#"start("kit/lamp", 2, Panic("as planned")): there was such an actor"#,
+        ),
+        (
+            Faults::new().when(|switch: &Switch| !switch.0, Fault::Stop),
+            "when(|_: &Switch| .., Stop): there was no such message",
+        ),
+        (
+            Faults::new().mailbox("home/lamp", 7),
+            r#"mailbox("home/lamp", 7): there was no actor of that path"#,
+        ),
+        (
+            Faults::new().deaf("amp"),
+            r#"deaf("amp"): there was no actor of that path"#,
+        ),
+        (
+            Faults::new().sparing("lamps"),
+            r#"sparing("lamps"): there was no actor of that path"#,
+        ),
+    ] {
+        let told = told(faults).unwrap_or_else(|| panic!("nothing of {words}"));
+        assert!(
+            told.contains(words) && told.contains("faults.rs:"),
+            "{told}"
+        );
+    }
+    let all = Faults::new()
+        .nth("lamp", 3, fault())
+        .nth_of::<Switch>("lamp", 2, fault())
+        .when(|switch: &Switch| switch.0, Fault::Unsubscribe)
+        .start("kit/lamp", 2, Fault::Delay(Duration::ZERO))
+        .mailbox("lamp", 7)
+        .deaf("lamp")
+        .sparing("lamp");
+    assert_eq!(told(all), None);
+}
+
+#[test]
+fn of_two_rules_for_one_message_the_first_comes() {
+    let faults = Faults::new()
+        .when(|_: &Switched| true, Fault::Error("first".to_owned()))
+        .nth_of::<Switched>("lamp", 2, Fault::Error("second".to_owned()));
+    let test = AssertUnwindSafe(|| {
+        check(faults, async |lamp| {
+            for _ in 0..2 {
+                assert!(lamp.ask(Switched).await.is_err());
+                lamp.crash("first").await;
+            }
+        });
+    });
+    let panic = catch_unwind(test).unwrap_err();
+    let told = panic.downcast_ref::<String>().unwrap();
+    assert!(told.contains("nth_of::<Switched>"), "{told}");
+}
+
+#[test]
+fn what_does_nothing_to_a_start_is_not_written_down_for_one() {
+    for fault in [Fault::Stop, Fault::Kill, Fault::Unsubscribe] {
+        let panic = catch_unwind(|| Faults::new().start("lamp", 1, fault)).unwrap_err();
+        let told = panic.downcast_ref::<String>().unwrap();
+        assert!(told.contains("does nothing to it"), "{told}");
+    }
+}
+
+#[test]
+fn faults_are_shown_as_they_were_written() {
+    let faults = Faults::new()
+        .nth_of::<Switch>("lamp", 2, Fault::Stop)
+        .when(|_: &Burn| true, Fault::Kill)
+        .random_of(5, [Fault::Stop])
+        .sparing("lamp");
+    assert_eq!(
+        format!("{faults:?}"),
+        r#"Faults { rules: [nth_of::<Switch>("lamp", 2, Stop), when(|_: &Burn| .., Kill), sparing("lamp")], permille: 5, random: [Stop] }"#
+    );
 }
 
 #[test]

@@ -38,6 +38,18 @@ fn crashes_are_awaited_in_order_and_restarts_counted() {
 }
 
 #[test]
+fn a_crash_that_was_waited_for_no_longer_is_returned_by_the_next_call() {
+    in_virtual_time(async {
+        let lamp = Kit::<Lamp>::start(0).await.unwrap();
+        lamp.tell(Burn("hot")).await.unwrap();
+        settle().await;
+        let waited = tokio::time::timeout(Duration::ZERO, lamp.crash("hot")).await;
+        assert!(waited.is_err(), "{waited:?}");
+        assert_eq!(lamp.crash("hot").await.incarnation, 1);
+    });
+}
+
+#[test]
 fn a_crash_of_another_kind_or_none_is_told_with_the_line_that_waited() {
     let none = catch_unwind(|| {
         in_virtual_time(async {

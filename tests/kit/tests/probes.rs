@@ -3,8 +3,8 @@
 use std::panic::catch_unwind;
 use std::time::Duration;
 
-use greenroom::AskError;
 use greenroom::prelude::*;
+use greenroom::{AskError, StartError};
 use greenroom_testkit::{Kit, Probe, StandIn, in_virtual_time, settle};
 
 use crate::lamp::{Burn, Fade, Lamp, Switch, Switched};
@@ -91,6 +91,35 @@ fn a_probe_subscribes() {
         assert_eq!(lamp.publish(Switch(true)).delivered, 3);
         ears.expect_eq(Switch(true)).await;
         more.expect_eq(Switch(true)).await;
+    });
+}
+
+#[test]
+fn a_kit_gives_each_of_its_probes_a_name_of_its_own() {
+    in_virtual_time(async {
+        let lamp = Kit::<Lamp>::start(0).await.unwrap();
+        lamp.start_beside(Lamp::spec("another", 0)).await;
+        let ears = lamp.hears::<Switch>().await;
+        let beside = lamp.system().supervisor("kit/beside").unwrap();
+        beside.stop_child("another").await.unwrap();
+        let more = lamp.hears::<Switch>().await;
+        assert_eq!(lamp.publish(Switch(true)).delivered, 3);
+        ears.expect_eq(Switch(true)).await;
+        more.expect_eq(Switch(true)).await;
+    });
+}
+
+#[test]
+fn two_probes_of_one_name_are_refused_as_two_actors_are() {
+    in_virtual_time(async {
+        let tree = Supervisor::one_for_one("home")
+            .child(Probe::new().spec("lamp"))
+            .child(Probe::new().spec("lamp"));
+        let started = System::builder().in_current_runtime().start(tree).await;
+        assert!(
+            matches!(&started, Err(StartError::DuplicateName { name, .. }) if &**name == "lamp"),
+            "{started:?}"
+        );
     });
 }
 

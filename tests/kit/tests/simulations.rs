@@ -1,7 +1,8 @@
 //! Whole systems from a seed: the same again, found, made short, and told.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -221,14 +222,21 @@ fn a_role_that_does_not_come_back_is_found() {
         let system = sim.start(tree).await.unwrap();
         let lamp = system.find::<Lamp>("home/lamp").unwrap();
         lamp.tell(Burn("hot")).await.unwrap();
+        pass(Duration::from_secs(1)).await;
     };
     let slow = Faults::new().start("lamp", 2, Fault::Delay(YEAR));
     check(
         simulate(scenario).faults(slow.clone()),
         "rest: home/lamp has been starting for good",
     );
+    let patient = Checks::all().rest(None);
+    simulate(scenario)
+        .faults(slow)
+        .checks(patient)
+        .seeds(0..1)
+        .run();
     // One that crashes at each start is between two lives when it is looked at, but not for good.
-    let failing = (2..10_000).fold(Faults::new(), |faults, n| {
+    let failing = (2..6).fold(Faults::new(), |faults, n| {
         faults.start("lamp", n, Fault::Error("no bulb".to_owned()))
     });
     let scenario = async |sim: Sim| {
@@ -242,12 +250,70 @@ fn a_role_that_does_not_come_back_is_found() {
         lamp.tell(Burn("hot")).await.unwrap();
     };
     simulate(scenario).faults(failing).seeds(0..3).run();
-    let patient = Checks::all().rest(None);
-    simulate(scenario)
-        .faults(slow)
-        .checks(patient)
-        .seeds(0..1)
-        .run();
+}
+
+#[test]
+fn an_actor_that_is_busy_again_and_again_is_not_stuck() {
+    let scenario = async |sim: Sim| {
+        let tree = Supervisor::one_for_one("home").child(Baker::spec("baker", ()));
+        sim.start(tree).await.unwrap();
+    };
+    simulate(scenario).seeds(0..10).run();
+}
+
+/// Is always at it.
+struct Baker;
+
+impl Actor for Baker {
+    type Args = ();
+    type Error = &'static str;
+
+    async fn start((): (), cx: &mut Context<Self>) -> Result<Self, Self::Error> {
+        let _ = cx.me().try_tell(Go);
+        Ok(Baker)
+    }
+}
+
+impl Handler<Go> for Baker {
+    async fn handle(&mut self, go: Go, cx: &mut Context<Self>) -> Result<(), Self::Error> {
+        pass(Duration::from_secs(50)).await;
+        let _ = cx.me().try_tell(go);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_tree_that_comes_down_is_found_where_it_is_to_stay_up() {
+    let scenario = async |sim: Sim| {
+        let system = sim.start(lone()).await.unwrap();
+        let lamp = system.find::<Lamp>("home/lamp").unwrap();
+        for _ in 0..2 {
+            let _ = lamp.tell(Burn("hot")).await;
+        }
+        pass(Duration::from_secs(1)).await;
+    };
+    simulate(scenario).seeds(0..10).run();
+    check(
+        simulate(scenario).checks(Checks::all().stays_up(true)),
+        "stays_up: home gives up over home/lamp",
+    );
+    // What is below another supervisor is begun anew by that.
+    let scenario = async |sim: Sim| {
+        let tree = Supervisor::one_for_one("street").child(lone());
+        let system = sim.start(tree).await.unwrap();
+        for _ in 0..2 {
+            let lamp = system.find::<Lamp>("street/home/lamp").unwrap();
+            lamp.tell(Burn("hot")).await.unwrap();
+            pass(Duration::from_secs(1)).await;
+        }
+        let mut infos = system.snapshot().into_iter();
+        let home = infos
+            .find(|info| info.path.as_str() == "street/home")
+            .unwrap();
+        assert_eq!(home.restarts, 1);
+    };
+    let checks = Checks::all().stays_up(true);
+    simulate(scenario).checks(checks).seeds(0..10).run();
 }
 
 #[test]
@@ -343,6 +409,201 @@ fn a_failed_expectation_is_known_by_its_place_in_the_test() {
 }
 
 #[test]
+fn a_failure_that_is_made_short_is_still_the_same_one() {
+    let scenario = async |sim: Sim| {
+        let n = sim.choose(1000);
+        if n >= 300 {
+            sim.fail("it is much");
+        } else if n >= 3 {
+            sim.fail("it is some");
+        }
+    };
+    let find = |seed| simulate(scenario).find_in(seed);
+    let mut founds = (0..20).filter_map(find);
+    let found = founds.find(|found| found.what == "scenario: it is much");
+    let found = found.unwrap();
+    assert_eq!(found.short, found.what, "{found}");
+    assert_eq!(found.schedule, "schedule -, faults -, world 0:300");
+
+    // The same with whom it is about.
+    let scenario = async |sim: Sim| {
+        let tree = Supervisor::one_for_one("home")
+            .child(Lamp::spec("a", 0))
+            .child(Lamp::spec("b", 0));
+        let system = sim.start(tree).await.unwrap();
+        let path = ["home/a", "home/b"][sim.choose(2)];
+        let lamp = system.find::<Lamp>(path).unwrap();
+        lamp.tell(Fade(Duration::MAX)).await.unwrap();
+    };
+    let mut founds = (0..10).map(|seed| simulate(scenario).find_in(seed).unwrap());
+    assert!(founds.all(|found| found.what == found.short));
+}
+
+#[test]
+fn a_fault_that_is_written_down_and_came_in_no_seed_fails_the_simulation() {
+    let scenario = async |sim: Sim| {
+        let system = sim.start(lone()).await.unwrap();
+        let lamp = system.find::<Lamp>("home/lamp").unwrap();
+        for _ in 0..sim.choose(4) {
+            lamp.tell(Switch(true)).await.unwrap();
+        }
+    };
+    let fault = || Fault::Delay(Duration::from_millis(1));
+    // It comes in some seeds, and that is enough.
+    let some = Faults::new().nth("home/lamp", 3, fault());
+    simulate(scenario).faults(some).run();
+    for (faults, words) in [
+        (
+            Faults::new().nth("home/lapm", 3, fault()),
+            r#"nth("home/lapm", 3, Delay(1ms)): there was no actor of that path"#,
+        ),
+        (
+            Faults::new().nth("home/lamp", 4, fault()),
+            r#"nth("home/lamp", 4, Delay(1ms)): there was such an actor, but never such a moment"#,
+        ),
+    ] {
+        let simulation = simulate(scenario).faults(faults);
+        assert!(
+            simulation.find_in(1).is_none(),
+            "of one seed that is no wonder"
+        );
+        let run = AssertUnwindSafe(|| simulation.run());
+        let panic = catch_unwind(run).unwrap_err();
+        let text = panic.downcast_ref::<String>().unwrap();
+        assert!(
+            text.contains(words) && text.contains("simulations.rs:"),
+            "{text}"
+        );
+    }
+    // What is found otherwise goes before.
+    let misspelt = Faults::new().nth("home/lapm", 3, fault());
+    let failing = async |sim: Sim| sim.fail("it is late");
+    assert!(simulate(failing).faults(misspelt).find().is_some());
+}
+
+#[test]
+fn scripts_are_followed_in_each_system_apart() {
+    let scenario = async |sim: Sim| {
+        for n in 1..=2 {
+            let system = sim.start(lone()).await.unwrap();
+            let lamp = system.find::<Lamp>("home/lamp").unwrap();
+            for _ in 0..3 {
+                lamp.tell(Switch(true)).await.unwrap();
+            }
+            pass(Duration::from_secs(1)).await;
+            let crashes = sim.crashes();
+            assert_eq!(crashes.len(), n);
+            assert!(
+                crashes
+                    .iter()
+                    .all(|crash| crash.path == "home/lamp" && crash.text == "hot")
+            );
+        }
+    };
+    let faults = Faults::new().nth("lamp", 2, Fault::Error("hot".to_owned()));
+    simulate(scenario).faults(faults).seeds(0..10).run();
+}
+
+/// As many faults as there are messages and starts.
+fn always() -> Faults {
+    Faults::new().random_of(1000, [Fault::Error("hot".to_owned())])
+}
+
+#[test]
+fn calm_lasts_also_for_systems_that_are_started_later() {
+    let scenario = async |sim: Sim| {
+        sim.start(lone()).await.unwrap();
+        sim.calm();
+        let system = sim.start(lone()).await.unwrap();
+        assert_eq!(system.publish(Switch(true)).delivered, 1);
+        pass(Duration::from_secs(1)).await;
+        assert_eq!(sim.crashes(), []);
+    };
+    simulate(scenario).faults(always()).seeds(0..10).run();
+}
+
+#[test]
+fn chance_spares_probes_and_who_is_named() {
+    let scenario = async |sim: Sim| {
+        let probe = Probe::new().hears::<Switch>();
+        let tree = Supervisor::one_for_one("home")
+            .restart_limit(1000, Duration::from_secs(1))
+            .child(probe.spec("probe"))
+            .child(Lamp::spec("lamp", 0))
+            .child(Lamp::spec("spared", 0))
+            .child(Supervisor::dynamic("guests"));
+        let system = sim.start(tree).await.unwrap();
+        let guests = system.supervisor("home/guests").unwrap();
+        let guest = Probe::new();
+        guests.start_child(guest.spec("guest")).await.unwrap();
+        system.publish(Switch(true));
+        probe.expect_eq(Switch(true)).await;
+        let spared = system.find::<Lamp>("home/spared").unwrap();
+        assert_eq!(spared.ask(Switched).await.unwrap(), 1);
+        sim.calm();
+        pass(Duration::from_secs(1)).await;
+        let crashes = sim.crashes();
+        assert!(!crashes.is_empty());
+        assert!(
+            crashes.iter().all(|crash| crash.path == "home/lamp"),
+            "{crashes:?}"
+        );
+    };
+    let faults = always().sparing("home/spared");
+    simulate(scenario).faults(faults).seeds(0..10).run();
+}
+
+#[test]
+fn chance_brings_nothing_to_a_start_that_does_nothing_to_it() {
+    let scenario = async |sim: Sim| {
+        let system = sim.start(Supervisor::dynamic("guests")).await.unwrap();
+        let guests = system.supervisor("guests").unwrap();
+        guests.start_child(Lamp::spec("lamp", 0)).await.unwrap();
+    };
+    let faults = Faults::new().random_of(1000, [Fault::Stop, Fault::Kill, Fault::Unsubscribe]);
+    let trace = simulate(scenario).faults(faults).trace(1).to_string();
+    assert!(
+        trace.contains("guests/lamp#1") && !trace.contains("fault"),
+        "{trace}"
+    );
+}
+
+#[test]
+fn of_no_number_the_first_is_chosen() {
+    simulate(async |sim: Sim| assert_eq!((sim.choose(0), sim.choose(1)), (0, 0))).run();
+}
+
+thread_local! {
+    static SIM: RefCell<Option<Sim>> = const { RefCell::new(None) };
+}
+
+/// Takes it away when the run is over.
+struct Leaves;
+
+impl Drop for Leaves {
+    fn drop(&mut self) {
+        SIM.take();
+    }
+}
+
+#[test]
+fn a_closure_of_the_test_that_asks_the_sim_fails_and_does_not_wait_for_itself() {
+    let scenario = async |sim: Sim| {
+        SIM.set(Some(sim.clone()));
+        let _leaves = Leaves;
+        let system = sim.start(lone()).await.unwrap();
+        system.publish(Switch(true));
+        pass(Duration::from_secs(1)).await;
+    };
+    let ask = || SIM.with_borrow(|sim| sim.as_ref().unwrap().choose(2));
+    let when = Faults::new().when(move |_: &Switch| ask() == 1, Fault::Stop);
+    let words = "a `Sim` or `Kit` is used where the kit asks the test";
+    check(simulate(scenario).faults(when), words);
+    let order = Checks::all().order(move |_: &Switch| ("the test".to_owned(), ask() as u64));
+    check(simulate(scenario).checks(order), words);
+}
+
+#[test]
 fn a_crash_of_an_actor_is_no_failure_of_the_run() {
     let scenario = async |sim: Sim| {
         let system = sim.start(lone()).await.unwrap();
@@ -432,6 +693,13 @@ fn order_is_checked_by_the_numbers_that_messages_have() {
         "order: home/last has number 1",
     );
     simulate(scenario(&[2, 1])).checks(Checks::none()).run();
+    // Each order of a type is checked.
+    let both = || checks().order(|m: &Numbered| ("its tens".to_owned(), m.0 / 10));
+    simulate(scenario(&[9, 12, 23])).checks(both()).run();
+    check(
+        simulate(scenario(&[12, 13])).checks(both()),
+        "order: home/last is to handle number 1 of its tens a second time",
+    );
 }
 
 #[test]
