@@ -1,0 +1,41 @@
+//! Supervision as OTP and Elixir have it, line by line: each test is named after the behaviour that it shows.
+//!
+//! A file is one list of behaviours. What does not apply in Rust is in `CONFORMANCE.md`, with the reason.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on shall fail where it stands"
+)]
+#![allow(clippy::duplicate_mod, reason = "a suite is run on several drivers")]
+
+/// Makes the suites of a module start their systems on one driver.
+macro_rules! drive {
+    ($driver:expr) => {
+        use greenroom::{Builder, StartError, Supervisor, System};
+        use greenroom_it::Driver;
+
+        const DRIVER: Driver = $driver;
+
+        fn builder() -> Builder {
+            DRIVER.builder()
+        }
+
+        async fn start(tree: Supervisor) -> Result<System, StartError> {
+            builder().start(tree).await
+        }
+    };
+}
+
+#[path = "."]
+mod on_tasks {
+    drive!(Driver::Tasks);
+
+    mod starting;
+}
+
+#[path = "."]
+mod simulated {
+    drive!(Driver::Simulated);
+
+    mod starting;
+}
