@@ -382,7 +382,7 @@ impl Book {
                 limit,
                 within,
             },
-            Verdict::Ignore | Verdict::Forget => return,
+            Verdict::Ignore | Verdict::Forget | Verdict::AutoShutdown { .. } => return,
         };
         director.lock().saw(&event);
     }
@@ -395,7 +395,10 @@ impl Book {
             return None;
         }
         let verdict = self.exited(id, incarnation, ended)?;
-        if matches!(verdict, Verdict::Escalate { .. }) {
+        if matches!(
+            verdict,
+            Verdict::Escalate { .. } | Verdict::AutoShutdown { .. }
+        ) {
             self.shut();
         }
         Some(verdict)

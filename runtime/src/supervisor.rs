@@ -501,6 +501,14 @@ impl Life {
                 });
                 None
             }
+            Verdict::AutoShutdown { .. } => {
+                let supervisor = &self.cell.path;
+                let child = self.role(cause);
+                let child = child.as_ref().map_or("", |role| role.path().as_str());
+                tracing::info!(%supervisor, child, "Significant children are done, shutting down.");
+                self.stop_all().await;
+                Some(Ended::shutdown())
+            }
             Verdict::Escalate { .. } => {
                 let last = self.role(cause).map(|role| role.path().clone());
                 self.report_escalation(cause);

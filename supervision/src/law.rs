@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::backoff::{SplitMix64, Streak};
 use crate::limit::Window;
-use crate::{Backoff, ChildId, Exit, Limit, Restart, Roster, Strategy};
+use crate::{AutoShutdown, Backoff, ChildId, Exit, Limit, Restart, Roster, Strategy};
 
 /// What a supervisor is to do about the end of a child.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +49,14 @@ pub enum Verdict {
         /// Every other child, in reverse start order.
         stop: Vec<ChildId>,
     },
+    /// The significant children are done: the supervisor is to stop everybody and end itself.
+    ///
+    /// It ends with [`Exit::Shutdown`], as one that was asked to, and that is no failure. The book is left
+    /// as it is, also where it names a temporary child that is gone.
+    AutoShutdown {
+        /// Every other child, in reverse start order.
+        stop: Vec<ChildId>,
+    },
 }
 
 /// The book of one supervisor, and the rules by which it is read.
@@ -57,11 +65,16 @@ pub enum Verdict {
 /// or of a simulation. When it is earlier than in a call before, the law's time stands still until
 /// `now` has caught up; so nothing counts as older than it is, and the limit holds.
 ///
-/// Report only an end that the supervisor has not ordered. The end of a child while it is being
-/// stopped is its stop, whatever the reason; reported here, it would cost a restart of its own.
+/// Report as [`exited`](Self::exited) only an end that the supervisor has not ordered. The end of a
+/// child while it is being stopped is its stop, whatever the reason; reported there, it would cost a
+/// restart of its own. One that is stopped by order, and not along with its group, is
+/// [`stopped`](Self::stopped).
+///
+/// All settings can be changed while it is in use. A change decides nothing by itself: it holds from
+/// the next question on, and what has been counted goes on counting.
 ///
 /// A question costs O(log n) of n children, plus the length of the lists in the answer; to strike
-/// one out costs the same on average. Kept are an entry of some nine bytes per child, for each that
+/// one out costs the same on average. Kept are an entry of some eleven bytes per child, for each that
 /// was restarted its back-off, and at most one restart more than the limit allows.
 ///
 /// # Examples
@@ -95,12 +108,15 @@ pub enum Verdict {
 #[derive(Clone, Debug)]
 pub struct Law {
     strategy: Strategy,
+    auto_shutdown: AutoShutdown,
     backoff: Backoff,
     /// Seats are given out in rising order and never again, so their order is the start order.
     ///
     /// A child sits on the seat of its own number where that keeps the order, as it does for whoever
     /// numbers children in the order of their start: then this is all there is of it.
-    seats: Roster<Restart>,
+    seats: Roster<Seat>,
+    /// How many of them are significant and not down.
+    active: usize,
     /// Of the children that have been restarted, by seat.
     streaks: BTreeMap<u64, Streak>,
     /// The children that sit elsewhere, by number and by seat.
@@ -111,6 +127,21 @@ pub struct Law {
     /// The latest `now` so far.
     clock: Duration,
     dice: SplitMix64,
+}
+
+/// What is known of a child.
+#[derive(Clone, Copy, Debug)]
+struct Seat {
+    restart: Restart,
+    is_significant: bool,
+    /// It stays down until it is ordered otherwise. One that waits for its restart is not down.
+    is_down: bool,
+}
+
+impl Seat {
+    fn is_active(self) -> bool {
+        self.is_significant && !self.is_down
+    }
 }
 
 /// From here on numbers say nothing of seats, so that these never run out.
@@ -125,8 +156,10 @@ impl Law {
     pub fn new(strategy: Strategy, limit: Limit, backoff: Backoff, seed: u64) -> Self {
         Self {
             strategy,
+            auto_shutdown: AutoShutdown::Never,
             backoff,
             seats: Roster::new(),
+            active: 0,
             streaks: BTreeMap::new(),
             moved: BTreeMap::new(),
             moved_seats: BTreeMap::new(),
@@ -137,11 +170,30 @@ impl Law {
         }
     }
 
+    /// Sets whether the supervisor shuts itself down; it never does by default.
+    #[must_use]
+    pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
+        self.auto_shutdown = auto_shutdown;
+        self
+    }
+
     /// Adds a child, which starts after all that are in the book.
     ///
-    /// A child that is in the book stays as it is: its place, its restart type and its back-off.
-    /// Whoever wants to change it removes it first, and thereby moves it to the end.
+    /// A child that is in the book stays as it is: its place, its terms and its back-off. To change
+    /// its terms there is [`set_terms`](Self::set_terms).
     pub fn add(&mut self, child: ChildId, restart: Restart) {
+        self.enter(child, restart, false);
+    }
+
+    /// Adds a child whose end may be the end of the supervisor: see [`AutoShutdown`].
+    ///
+    /// It may be of any restart type; one that is permanent is never done, though, so
+    /// [`AutoShutdown::check_child`] says which make sense.
+    pub fn add_significant(&mut self, child: ChildId, restart: Restart) {
+        self.enter(child, restart, true);
+    }
+
+    fn enter(&mut self, child: ChildId, restart: Restart, is_significant: bool) {
         let is_in_order = (self.next_seat..SEATS_MAX).contains(&child.0);
         if is_in_order {
             self.next_seat = child.0;
@@ -151,7 +203,13 @@ impl Law {
             self.moved.insert(child, self.next_seat);
             self.moved_seats.insert(self.next_seat, child);
         }
-        self.seats.insert(self.next_seat, restart);
+        let seat = Seat {
+            restart,
+            is_significant,
+            is_down: false,
+        };
+        self.seats.insert(self.next_seat, seat);
+        self.active += usize::from(is_significant);
         self.next_seat += 1;
     }
 
@@ -166,7 +224,9 @@ impl Law {
             self.moved_seats.remove(&number);
         }
         self.streaks.remove(&number);
-        self.seats.remove(number).is_some()
+        let seat = self.seats.remove(number);
+        self.active -= usize::from(seat.is_some_and(Seat::is_active));
+        seat.is_some()
     }
 
     /// Decides what the end of a child means.
@@ -174,14 +234,25 @@ impl Law {
     /// The table restart × exit is in the [crate's documentation](crate).
     pub fn exited(&mut self, now: Duration, child: ChildId, exit: Exit) -> Verdict {
         self.advance(now);
-        let Some((number, restart)) = self.find(child) else {
+        let Some((number, seat)) = self.find(child) else {
             return Verdict::Ignore;
         };
-        match restart {
+        match seat.restart {
             Restart::Permanent => self.restart(number),
             Restart::Transient if !exit.is_clean() => self.restart(number),
-            Restart::Transient if self.strategy != Strategy::Dynamic => Verdict::Ignore,
-            Restart::Transient | Restart::Temporary => self.forget(child),
+            Restart::Transient | Restart::Temporary => {
+                self.change(number, |seat| seat.is_down = true);
+                let is_over = match self.auto_shutdown {
+                    AutoShutdown::Never => false,
+                    AutoShutdown::AnySignificant => seat.is_significant,
+                    AutoShutdown::AllSignificant => seat.is_significant && self.active == 0,
+                };
+                if is_over {
+                    let stop = self.others(number);
+                    return Verdict::AutoShutdown { stop };
+                }
+                self.let_go(child, seat.restart)
+            }
         }
     }
 
@@ -198,14 +269,83 @@ impl Law {
         self.advance(now);
         match self.find(child) {
             None => Verdict::Ignore,
-            Some((_, Restart::Temporary)) => self.forget(child),
-            Some((number, Restart::Permanent | Restart::Transient)) => self.restart(number),
+            Some((number, seat)) => match seat.restart {
+                Restart::Temporary => self.forget(child),
+                Restart::Permanent | Restart::Transient => self.restart(number),
+            },
         }
+    }
+
+    /// Decides what becomes of a child that is down by order, OTP's `terminate_child`, or whose start
+    /// said that there is nothing to start, OTP's `ignore`.
+    ///
+    /// It stays down in its place until [`started`](Self::started), or until its group is restarted; a
+    /// temporary one is forgotten, and so is each of a [dynamic](Strategy::Dynamic) supervisor. It
+    /// costs no restart, and it is no reason for an [auto-shutdown](AutoShutdown), whoever is left.
+    pub fn stopped(&mut self, child: ChildId) -> Verdict {
+        let Some((number, seat)) = self.find(child) else {
+            return Verdict::Ignore;
+        };
+        self.change(number, |seat| seat.is_down = true);
+        self.let_go(child, seat.restart)
+    }
+
+    /// Notes that a child which was down is up again by order, OTP's `restart_child`.
+    ///
+    /// What a verdict orders to start need not be reported.
+    pub fn started(&mut self, child: ChildId) {
+        if let Some((number, _)) = self.find(child) {
+            self.change(number, |seat| seat.is_down = false);
+        }
+    }
+
+    /// Changes the limit; the restarts of its window that have been ordered count under the new one.
+    ///
+    /// As in OTP those are lost that were too old for the limit before when last counted.
+    pub fn set_limit(&mut self, limit: Limit) {
+        self.window.set_limit(limit);
+    }
+
+    /// Changes which siblings a restart takes along.
+    ///
+    /// Who stays down in its place stays there, also under a supervisor that becomes
+    /// [dynamic](Strategy::Dynamic).
+    pub fn set_strategy(&mut self, strategy: Strategy) {
+        self.strategy = strategy;
+    }
+
+    /// Changes how long restarts wait; who failed in a row goes on in that row.
+    pub fn set_backoff(&mut self, backoff: Backoff) {
+        self.backoff = backoff;
+    }
+
+    /// Changes whether the supervisor shuts itself down.
+    ///
+    /// It shuts down by no end that was before: where all significant children are done already, the
+    /// next end of one counts.
+    pub fn set_auto_shutdown(&mut self, auto_shutdown: AutoShutdown) {
+        self.auto_shutdown = auto_shutdown;
+    }
+
+    /// Changes the terms of a child, which keeps its place and its back-off, and returns whether it is
+    /// in the book.
+    ///
+    /// Which terms of a significant child make sense is said by [`AutoShutdown::check_child`].
+    pub fn set_terms(&mut self, child: ChildId, restart: Restart, is_significant: bool) -> bool {
+        let found = self.find(child);
+        if let Some((number, _)) = found {
+            self.change(number, |seat| {
+                seat.restart = restart;
+                seat.is_significant = is_significant;
+            });
+        }
+        found.is_some()
     }
 
     /// Returns the number of restarts that count against the limit at `now`.
     ///
-    /// It is at most one more than the limit allows: the one that made the law escalate.
+    /// It is at most one more than the limit allows: the one that made the law escalate. After the
+    /// limit was lowered it may be more, until the window has slid.
     #[must_use]
     pub fn restarts_in_window(&self, now: Duration) -> u32 {
         self.window.count(now.max(self.clock))
@@ -237,7 +377,7 @@ impl Law {
         self.clock = self.clock.max(now);
     }
 
-    fn find(&self, child: ChildId) -> Option<(u64, Restart)> {
+    fn find(&self, child: ChildId) -> Option<(u64, Seat)> {
         let number = match self.moved.get(&child) {
             Some(&number) => number,
             // Somebody else may sit there.
@@ -245,6 +385,30 @@ impl Law {
             None => child.0,
         };
         Some((number, *self.seats.get(number)?))
+    }
+
+    fn change(&mut self, number: u64, by: impl FnOnce(&mut Seat)) {
+        if let Some(seat) = self.seats.get_mut(number) {
+            self.active -= usize::from(seat.is_active());
+            by(seat);
+            self.active += usize::from(seat.is_active());
+        }
+    }
+
+    /// All but the child on this seat, in reverse start order.
+    fn others(&self, number: u64) -> Vec<ChildId> {
+        let all = self.seats.iter().rev().map(|(number, _)| number);
+        let others = all.filter(|&other| other != number);
+        others.map(|number| self.child_on(number)).collect()
+    }
+
+    /// A child is down for good: it keeps its place if a restart of its group may bring it back.
+    fn let_go(&mut self, child: ChildId, restart: Restart) -> Verdict {
+        if restart == Restart::Temporary || self.strategy == Strategy::Dynamic {
+            self.forget(child)
+        } else {
+            Verdict::Ignore
+        }
     }
 
     fn forget(&mut self, child: ChildId) -> Verdict {
@@ -255,11 +419,8 @@ impl Law {
     /// Restarts the group of the child on the seat `failed`, or escalates.
     fn restart(&mut self, failed: u64) -> Verdict {
         if !self.window.admit(self.clock) {
-            let all = self.seats.iter().rev().map(|(number, _)| number);
-            let others = all.filter(|&number| number != failed);
-            return Verdict::Escalate {
-                stop: others.map(|number| self.child_on(number)).collect(),
-            };
+            let stop = self.others(failed);
+            return Verdict::Escalate { stop };
         }
         let group = match self.strategy {
             Strategy::OneForOne | Strategy::Dynamic => failed..=failed,
@@ -267,8 +428,9 @@ impl Law {
             Strategy::OneForAll => 0..=u64::MAX,
         };
         let (mut stop, mut forget, mut start) = (Vec::new(), Vec::new(), Vec::new());
+        let mut risen = Vec::new();
         let mut after = Duration::ZERO;
-        for (number, restart) in self.seats.range(group) {
+        for (number, seat) in self.seats.range(group) {
             let moved = self.moved_seats.get(&number).copied();
             let child = moved.unwrap_or(ChildId(number));
             if number == failed {
@@ -277,13 +439,19 @@ impl Law {
             } else {
                 stop.push(child);
             }
-            match restart {
+            if seat.is_down {
+                risen.push(number);
+            }
+            match seat.restart {
                 Restart::Permanent | Restart::Transient => start.push(child),
                 Restart::Temporary => forget.push(child),
             }
         }
         stop.reverse();
         forget.reverse();
+        for number in risen {
+            self.change(number, |seat| seat.is_down = false);
+        }
         for &child in &forget {
             self.remove(child);
         }

@@ -7,8 +7,8 @@
 //! ```text
 //!   exited(now, child, exit) ──►┌───────────── Law ─────────────┐
 //!   start_failed(now, child) ──►│ book     children, start order│──► Verdict
-//!                               │ window   the latest restarts  │    Ignore · Forget ·
-//!                               │ streaks  back-off, per child  │    Restart · Escalate
+//!   stopped(child) ────────────►│ window   the latest restarts  │    Ignore · Forget · Restart ·
+//!                               │ streaks  back-off, per child  │    Escalate · AutoShutdown
 //!                               └───────────────────────────────┘
 //! ```
 //!
@@ -28,7 +28,9 @@
 //! | [`Killed`](Exit::Killed)     | restart | restart                                             | forgotten |
 //!
 //! Every *restart* counts against the [`Limit`]; the one that exceeds it becomes
-//! [`Escalate`](Verdict::Escalate). The [`Strategy`] says which siblings a restart takes along.
+//! [`Escalate`](Verdict::Escalate). The [`Strategy`] says which siblings a restart takes along. Where
+//! a *significant* child stays down or is forgotten, [`AutoShutdown`] says whether that is the end of
+//! its supervisor, too.
 //!
 //! # Where the rules come from
 //!
@@ -69,6 +71,7 @@
 
 #![forbid(unsafe_code)]
 
+mod auto_shutdown;
 mod backoff;
 mod law;
 mod limit;
@@ -78,6 +81,7 @@ mod tests;
 
 use std::fmt;
 
+pub use auto_shutdown::{AutoShutdown, BadCombination};
 pub use backoff::Backoff;
 pub use law::{Law, Verdict};
 pub use limit::Limit;

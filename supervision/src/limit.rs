@@ -68,7 +68,8 @@ impl Default for Limit {
     }
 }
 
-/// The restarts of the last `limit.within`, oldest first, at most `limit.restarts + 1` of them.
+/// The restarts of the last `limit.within`, oldest first, at most `limit.restarts + 1` of them, or
+/// as many as there were when the limit was lowered.
 ///
 /// Times must not decrease from call to call; the law sees to that.
 #[derive(Clone, Debug)]
@@ -87,6 +88,14 @@ impl Window {
 
     pub(crate) fn limit(&self) -> Limit {
         self.limit
+    }
+
+    /// Counts by another limit from here on.
+    ///
+    /// What has been written down is kept, however little the new one allows: it counts again if the
+    /// limit is raised again meanwhile.
+    pub(crate) fn set_limit(&mut self, limit: Limit) {
+        self.limit = limit;
     }
 
     /// Writes a restart down and returns whether the limit allows it.

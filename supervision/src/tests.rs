@@ -3,6 +3,8 @@
 //! A test that begins with an id checks that line of the conformance list; `s` are the cases of
 //! OTP's `supervisor_SUITE.erl`, `x` are rules of `supervisor.erl` and `sup_princ.md`.
 
+mod auto_shutdown;
+mod changes;
 mod properties;
 mod roster;
 
@@ -12,7 +14,9 @@ use proptest::prelude::*;
 use proptest::strategy::Strategy as Generate;
 
 use crate::backoff::SplitMix64;
-use crate::{Backoff, ChildId, Exit, Law, Limit, Restart, Strategy, Verdict};
+use crate::{
+    AutoShutdown, Backoff, BadCombination, ChildId, Exit, Law, Limit, Restart, Strategy, Verdict,
+};
 
 use Exit::{Failed, Killed, Normal, Shutdown};
 use Restart::{Permanent, Temporary, Transient};

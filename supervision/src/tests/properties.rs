@@ -2,60 +2,72 @@
 
 use super::*;
 
-/// The law as one would write it down in a meeting: lists, and every restart ever ordered.
+/// The law as one would write it down in a meeting: lists, and every restart that still counts.
+#[derive(Clone)]
 struct Model {
     strategy: Strategy,
     limit: Limit,
-    book: Vec<(ChildId, Restart)>,
+    rule: AutoShutdown,
+    book: Vec<Row>,
     restarts: Vec<Duration>,
+}
+
+#[derive(Clone, Copy)]
+struct Row {
+    id: ChildId,
+    restart: Restart,
+    is_significant: bool,
+    is_down: bool,
 }
 
 impl Model {
     /// What happens when `child` ends, or when its start fails (`exit` is `None`).
     fn ended(&mut self, now: Duration, child: ChildId, exit: Option<Exit>) -> Verdict {
-        let Some(place) = self.book.iter().position(|&(id, _)| id == child) else {
+        let Some(place) = self.place(child) else {
             return Verdict::Ignore;
         };
-        let restart = self.book[place].1;
+        let row = self.book[place];
         let clean = matches!(exit, Some(Normal | Shutdown));
-        if restart == Temporary || (restart == Transient && clean && self.strategy == Dynamic) {
-            self.book.remove(place);
-            return Verdict::Forget;
-        }
-        if restart == Transient && clean {
-            return Verdict::Ignore;
-        }
-        self.restarts.push(now);
-        if self.in_window(now) > self.limit.restarts() as usize {
-            let stop = self
-                .book
-                .iter()
-                .rev()
-                .map(|entry| entry.0)
-                .filter(|&id| id != child);
-            return Verdict::Escalate {
-                stop: stop.collect(),
+        if row.restart == Temporary || (row.restart == Transient && clean) {
+            self.book[place].is_down = true;
+            let waits_for = |row: &Row| row.is_significant && !row.is_down;
+            let is_over = match self.rule {
+                AutoShutdown::Never => false,
+                AutoShutdown::AnySignificant => row.is_significant,
+                AutoShutdown::AllSignificant => {
+                    row.is_significant && !self.book.iter().any(waits_for)
+                }
             };
+            if is_over && exit.is_some() {
+                let stop = self.others(child);
+                return Verdict::AutoShutdown { stop };
+            }
+            return self.let_go(place);
         }
-        let group: Vec<_> = match self.strategy {
-            OneForOne | Dynamic => vec![self.book[place]],
-            OneForAll => self.book.clone(),
-            RestForOne => self.book[place..].to_vec(),
+        self.restarts.retain(|&at| at + self.limit.within() >= now);
+        self.restarts.push(now);
+        if self.restarts.len() > self.limit.restarts() as usize {
+            let stop = self.others(child);
+            return Verdict::Escalate { stop };
+        }
+        let group = match self.strategy {
+            OneForOne | Dynamic => place..place + 1,
+            OneForAll => 0..self.book.len(),
+            RestForOne => place..self.book.len(),
         };
-        let pick = |wanted: &dyn Fn((ChildId, Restart)) -> bool| -> Vec<ChildId> {
-            group
-                .iter()
-                .copied()
-                .filter(|&entry| wanted(entry))
-                .map(|entry| entry.0)
-                .collect()
+        for row in &mut self.book[group.clone()] {
+            row.is_down = false;
+        }
+        let pick = |wanted: &dyn Fn(&Row) -> bool| -> Vec<ChildId> {
+            let group = self.book[group.clone()].iter();
+            group.filter(|row| wanted(row)).map(|row| row.id).collect()
         };
-        let start = pick(&|(_, restart)| restart != Temporary);
-        let mut stop = pick(&|(id, _)| id != child);
-        let mut forget = pick(&|(_, restart)| restart == Temporary);
+        let start = pick(&|row| row.restart != Temporary);
+        let mut stop = pick(&|row| row.id != child);
+        let mut forget = pick(&|row| row.restart == Temporary);
         stop.reverse();
         forget.reverse();
-        self.book.retain(|(id, _)| !forget.contains(id));
+        self.book.retain(|row| !forget.contains(&row.id));
         Verdict::Restart {
             stop,
             forget,
@@ -64,11 +76,61 @@ impl Model {
         }
     }
 
+    fn stopped(&mut self, child: ChildId) -> Verdict {
+        let Some(place) = self.place(child) else {
+            return Verdict::Ignore;
+        };
+        self.book[place].is_down = true;
+        self.let_go(place)
+    }
+
+    fn let_go(&mut self, place: usize) -> Verdict {
+        if self.book[place].restart == Temporary || self.strategy == Dynamic {
+            self.book.remove(place);
+            return Verdict::Forget;
+        }
+        Verdict::Ignore
+    }
+
+    fn place(&self, child: ChildId) -> Option<usize> {
+        self.book.iter().position(|row| row.id == child)
+    }
+
+    fn others(&self, child: ChildId) -> Vec<ChildId> {
+        let others = self.book.iter().rev().map(|row| row.id);
+        others.filter(|&id| id != child).collect()
+    }
+
     fn in_window(&self, now: Duration) -> usize {
-        self.restarts
-            .iter()
-            .filter(|&&at| at + self.limit.within() >= now)
-            .count()
+        let within = |&&at: &&Duration| at + self.limit.within() >= now;
+        self.restarts.iter().filter(within).count()
+    }
+
+    fn add(&mut self, id: ChildId, restart: Restart, is_significant: bool) {
+        if self.place(id).is_none() {
+            self.book.push(Row {
+                id,
+                restart,
+                is_significant,
+                is_down: false,
+            });
+        }
+    }
+
+    /// The law of the next life of a supervisor that ended.
+    fn next_life(&mut self) -> Law {
+        self.restarts.clear();
+        let law = Law::new(self.strategy, self.limit, Backoff::none(), 0);
+        let mut law = law.auto_shutdown(self.rule);
+        for row in &mut self.book {
+            row.is_down = false;
+            if row.is_significant {
+                law.add_significant(row.id, row.restart);
+            } else {
+                law.add(row.id, row.restart);
+            }
+        }
+        law
     }
 }
 
@@ -76,8 +138,14 @@ impl Model {
 enum Event {
     Exited(ChildId, Exit),
     StartFailed(ChildId),
-    Add(ChildId, Restart),
+    Stopped(ChildId),
+    Started(ChildId),
+    Add(ChildId, Restart, bool),
     Remove(ChildId),
+    SetTerms(ChildId, Restart, bool),
+    SetLimit(Limit),
+    SetStrategy(Strategy),
+    SetAutoShutdown(AutoShutdown),
 }
 
 fn any_strategy() -> impl Generate<Value = Strategy> {
@@ -88,18 +156,33 @@ fn any_restart() -> impl Generate<Value = Restart> {
     prop::sample::select(vec![Permanent, Transient, Temporary])
 }
 
+fn any_rule() -> impl Generate<Value = AutoShutdown> {
+    prop::sample::select(vec![
+        AutoShutdown::Never,
+        AutoShutdown::AnySignificant,
+        AutoShutdown::AllSignificant,
+    ])
+}
+
 fn any_limit() -> impl Generate<Value = Limit> {
     (0..5_u32, 0..20_u64).prop_map(|(restarts, within)| Limit::new(restarts, ms(within)))
 }
 
 fn any_event() -> impl Generate<Value = Event> {
     let child = || (0..8_u64).prop_map(ChildId);
+    let terms = || (child(), any_restart(), any::<bool>());
     let exit = prop::sample::select(EXITS.to_vec());
     prop_oneof![
         8 => (child(), exit).prop_map(|(child, exit)| Event::Exited(child, exit)),
         3 => child().prop_map(Event::StartFailed),
-        2 => (child(), any_restart()).prop_map(|(child, restart)| Event::Add(child, restart)),
+        2 => child().prop_map(Event::Stopped),
+        1 => child().prop_map(Event::Started),
+        2 => terms().prop_map(|(child, restart, is)| Event::Add(child, restart, is)),
         1 => child().prop_map(Event::Remove),
+        1 => terms().prop_map(|(child, restart, is)| Event::SetTerms(child, restart, is)),
+        1 => any_limit().prop_map(Event::SetLimit),
+        1 => any_strategy().prop_map(Event::SetStrategy),
+        1 => any_rule().prop_map(Event::SetAutoShutdown),
     ]
 }
 
@@ -115,41 +198,76 @@ proptest! {
     #[test]
     fn the_law_decides_as_the_model(
         strategy in any_strategy(),
+        rule in any_rule(),
         limit in any_limit(),
-        children in prop::collection::vec(any_restart(), 0..8),
+        children in prop::collection::vec((any_restart(), any::<bool>()), 0..8),
         trace in prop::collection::vec((0..12_u64, any_event()), 0..60),
     ) {
-        let mut law = law(strategy, limit, &children);
-        let book = (1..).map(ChildId).zip(children).collect();
-        let mut model = Model { strategy, limit, book, restarts: vec![] };
+        let mut model = Model { strategy, limit, rule, book: vec![], restarts: vec![] };
+        for (number, (restart, is_significant)) in (1..).zip(children) {
+            model.add(ChildId(number), restart, is_significant);
+        }
+        let mut law = model.next_life();
         let mut now = Duration::ZERO;
         for (step, event) in trace {
             now += ms(step);
+            let mut verdicts = (Verdict::Ignore, Verdict::Ignore);
             match event {
                 Event::Exited(child, exit) => {
-                    let expected = model.ended(now, child, Some(exit));
-                    prop_assert_eq!(law.exited(now, child, exit), expected);
+                    verdicts = (law.exited(now, child, exit), model.ended(now, child, Some(exit)));
                 }
                 Event::StartFailed(child) => {
-                    let expected = model.ended(now, child, None);
-                    prop_assert_eq!(law.start_failed(now, child), expected);
+                    verdicts = (law.start_failed(now, child), model.ended(now, child, None));
                 }
-                Event::Add(child, restart) => {
-                    if model.book.iter().all(|&(id, _)| id != child) {
-                        model.book.push((child, restart));
+                Event::Stopped(child) => verdicts = (law.stopped(child), model.stopped(child)),
+                Event::Started(child) => {
+                    law.started(child);
+                    if let Some(place) = model.place(child) {
+                        model.book[place].is_down = false;
                     }
-                    law.add(child, restart);
+                }
+                Event::Add(child, restart, is_significant) => {
+                    model.add(child, restart, is_significant);
+                    if is_significant {
+                        law.add_significant(child, restart);
+                    } else {
+                        law.add(child, restart);
+                    }
                 }
                 Event::Remove(child) => {
-                    let length = model.book.len();
-                    model.book.retain(|&(id, _)| id != child);
-                    prop_assert_eq!(law.remove(child), model.book.len() < length);
+                    let place = model.place(child);
+                    prop_assert_eq!(law.remove(child), place.is_some());
+                    place.map(|place| model.book.remove(place));
+                }
+                Event::SetTerms(child, restart, is_significant) => {
+                    let place = model.place(child);
+                    let is_known = law.set_terms(child, restart, is_significant);
+                    prop_assert_eq!(is_known, place.is_some());
+                    if let Some(place) = place {
+                        let row = &mut model.book[place];
+                        (row.restart, row.is_significant) = (restart, is_significant);
+                    }
+                }
+                Event::SetLimit(limit) => {
+                    law.set_limit(limit);
+                    model.limit = limit;
+                }
+                Event::SetStrategy(strategy) => {
+                    law.set_strategy(strategy);
+                    model.strategy = strategy;
+                }
+                Event::SetAutoShutdown(rule) => {
+                    law.set_auto_shutdown(rule);
+                    model.rule = rule;
                 }
             }
-            let children: Vec<_> = model.book.iter().map(|&(id, _)| id).collect();
+            prop_assert_eq!(&verdicts.0, &verdicts.1, "{:?}", event);
+            let children: Vec<_> = model.book.iter().map(|row| row.id).collect();
             prop_assert_eq!(law.children().collect::<Vec<_>>(), children);
-            let counted = model.in_window(now).min(limit.restarts() as usize + 1);
-            prop_assert_eq!(law.restarts_in_window(now) as usize, counted);
+            if let Verdict::Escalate { .. } | Verdict::AutoShutdown { .. } = verdicts.0 {
+                law = model.next_life();
+            }
+            prop_assert_eq!(law.restarts_in_window(now) as usize, model.in_window(now));
         }
     }
 
@@ -200,6 +318,7 @@ proptest! {
                     prop_assert!(named.iter().all(|id| !forgotten.contains(id)));
                     forgotten.extend(forget);
                 }
+                Verdict::AutoShutdown { .. } => unreachable!("nobody is significant"),
                 Verdict::Escalate { mut stop } => {
                     stop.reverse();
                     let others: Vec<_> = book.into_iter().filter(|&id| id != ended).collect();
