@@ -61,7 +61,10 @@ pub trait Actor: Sized + Send + 'static {
     /// What a life of the actor is built from.
     ///
     /// It is cloned for every start, so that a restart begins from the same
-    /// place; whatever is expensive or shared belongs behind an `Arc`.
+    /// place; whatever is expensive or shared belongs behind an `Arc`. A
+    /// [temporary](crate::Restart::Temporary) child of
+    /// [`start_child`](crate::SupervisorRef::start_child) is never started again, so it
+    /// gets the value itself, and its supervisor keeps nothing of it.
     type Args: Clone + Send + Sync + 'static;
 
     /// Why the actor crashes: what `?` in a handler returns.

@@ -16,6 +16,7 @@ use std::time::Duration;
 use greenroom_supervision::ChildId;
 use parking_lot::Mutex;
 
+use crate::core::gift::{Gift, Whose};
 use crate::core::once::OnceBox;
 use crate::core::ready::Runnable;
 use crate::core::statics::AtomicStatic;
@@ -55,11 +56,14 @@ pub(crate) struct ActorCell<A: Actor> {
     terms: Option<Box<Terms>>,
     state: StateCell,
     retired: AtomicBool,
+    /// Whose `args` are.
+    whose: Whose,
     restarts: AtomicU32,
     pub(crate) path: Path,
     id: ChildId,
     pub(crate) group: Arc<Group>,
-    pub(crate) args: A::Args,
+    /// What lives are built from; who has one life only keeps none of it.
+    args: Gift<A::Args>,
     extras: OnceBox<Extras>,
 }
 
@@ -110,7 +114,7 @@ impl Terms {
 impl<A: Actor> ActorCell<A> {
     pub(crate) fn new(
         (path, id): (Path, ChildId),
-        args: A::Args,
+        (args, whose): (A::Args, Whose),
         terms: Terms,
         mailbox: (usize, Overflow),
         group: Option<&str>,
@@ -132,7 +136,8 @@ impl<A: Actor> ActorCell<A> {
             id,
             group,
             system,
-            args,
+            args: Gift::new(args),
+            whose,
             terms: (terms != Terms::USUAL).then(|| Box::new(terms)),
             state: StateCell::new(ActorState::Stopped),
             retired: AtomicBool::new(false),
@@ -150,6 +155,12 @@ impl<A: Actor> ActorCell<A> {
     /// The node, if there is one.
     fn known_node(&self) -> Option<&Arc<Node>> {
         self.extras.get()?.node.get()
+    }
+
+    /// What the next life is built from; `None` if there was to be one life only, and it has it.
+    pub(crate) fn args(&self) -> Option<A::Args> {
+        // SAFETY: they are ended where the cell is dropped, and `whose` is theirs.
+        unsafe { self.args.get(&self.whose) }
     }
 
     fn extras(&self) -> &Extras {
@@ -413,5 +424,12 @@ impl<A: Actor> ActorCell<A> {
         if let Some(life) = self.mailbox.wake() {
             self.make_ready(life);
         }
+    }
+}
+
+impl<A: Actor> Drop for ActorCell<A> {
+    fn drop(&mut self) {
+        // SAFETY: `whose` is theirs, and nobody asks for them any more.
+        unsafe { self.args.end(&mut self.whose) };
     }
 }

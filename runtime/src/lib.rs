@@ -40,6 +40,14 @@
 //! `main`, for example `tracing_subscriber::fmt().init()`. Where there is none,
 //! failures and give-ups go to standard error.
 //!
+//! # Building
+//!
+//! A panic has to be caught to become a supervisor's affair, so a program is built
+//! with `panic = "unwind"`, the default of every profile; with `panic = "abort"` this
+//! crate does not compile. What cannot be caught ends the process all the same: a
+//! panic in a drop while another one unwinds, a stack that overflows, memory that
+//! runs out.
+//!
 //! # Testing
 //!
 //! In a test, let the system live in the test's own runtime with its clock
@@ -177,6 +185,7 @@ mod supervisor;
 mod supervisor_ref;
 mod system;
 mod tally;
+mod unwinding;
 mod waits;
 mod watch;
 

@@ -404,7 +404,11 @@ unsafe fn step<A: Actor>(
                 if (*place).desk.is_killed() {
                     return Some(Stopped::Left(Left::Killed));
                 }
-                let args = cell.args.clone();
+                let Some(args) = cell.args() else {
+                    let text = "it was started as a temporary child, which is built once";
+                    (*place).fail(cell, Cause::Error(text.to_owned()));
+                    return None;
+                };
                 let incarnation = (*place).incarnation();
                 let stage = &mut (*place).stage;
                 let actor = &raw mut stage.actor;

@@ -9,6 +9,7 @@ use greenroom_supervision::{Backoff, ChildId, Limit, Restart, Strategy};
 use crate::Actor;
 use crate::Path;
 use crate::cell::{ActorCell, Terms};
+use crate::core::gift::Whose;
 use crate::error::StartError;
 use crate::failure::ShortType;
 use crate::mailbox::words::Overflow;
@@ -61,9 +62,21 @@ impl<A: Actor> Spec<A> {
     }
 
     /// Makes the role that this spec describes; nothing runs yet.
-    pub(crate) fn cell(self, path: Path, id: ChildId, system: Arc<Shared>) -> Arc<ActorCell<A>> {
+    ///
+    /// A role that `is_new` in a running tree leaves it with a temporary child's only life.
+    pub(crate) fn cell(
+        self,
+        path: Path,
+        id: ChildId,
+        system: Arc<Shared>,
+        is_new: bool,
+    ) -> Arc<ActorCell<A>> {
+        let args = match self.restart {
+            Restart::Temporary if is_new => (self.args, Whose::one()),
+            _ => (self.args, Whose::everybody()),
+        };
         let (mailbox, group) = ((self.mailbox, self.overflow), self.group.as_deref());
-        ActorCell::new((path, id), self.args, self.terms, mailbox, group, system)
+        ActorCell::new((path, id), args, self.terms, mailbox, group, system)
     }
 
     /// Returns the name that the actor has below its supervisor.
@@ -130,6 +143,11 @@ impl<A: Actor> Spec<A> {
     /// An actor that takes longer is cut off at its next await, and what it left
     /// becomes dead letters. One that blocks its thread cannot be cut off; it
     /// loses its mailbox and is left behind.
+    ///
+    /// With [`Duration::ZERO`] it is cut off at once, without a call of
+    /// [`Actor::stop`] (`brutal_kill` in OTP); with [`Duration::MAX`] it is waited for
+    /// however long it takes (`infinity`). Supervisors have no deadline, as their
+    /// children would be left without one: those of their children bound their stop.
     #[must_use]
     pub fn stop_within(mut self, limit: Duration) -> Self {
         self.terms.stop_within = limit;
@@ -214,7 +232,7 @@ impl<A: Actor> AnySpec for Spec<A> {
     }
 
     fn build(self: Box<Self>, path: Path, id: ChildId, system: Arc<Shared>) -> Arc<dyn Role> {
-        self.cell(path, id, system)
+        self.cell(path, id, system, false)
     }
 }
 
@@ -247,6 +265,29 @@ impl fmt::Debug for ChildSpec {
 ///
 /// Two trees are equal when they print alike; the arguments of actors are not
 /// part of that.
+///
+/// # Setting restart limits
+///
+/// The [limit](Supervisor::restart_limit) says two things. `restarts` is the burst that is borne: as
+/// many tries as may be needed until a start succeeds, five or ten of them.
+/// `restarts / within` is the rate that is borne for ever, as it never exceeds the
+/// limit: 10 in 1 s is ten failures a second for months, 5 in 30 s one in six seconds.
+/// So choose `restarts` first, and then `within` so long that you can live with the rate.
+///
+/// - *The levels multiply.* A supervisor that gives up is a restart of the one above
+///   it, and comes back with a fresh limit: below levels that allow *a*, *b* and *c* a
+///   child that is broken for good has *(a + 1) (b + 1) (c + 1)* lives before the
+///   system stops. With 10 on each of three levels these are 1,331. Do not repeat
+///   the same limit: be generous right above what fails, and allow at most 3 at the top.
+/// - *A [back-off](Supervisor::backoff) stretches the burst.* If the waits between `restarts` tries add
+///   up to more than `within`, the limit is never used up. The default one waits for 0, 50,
+///   100, 200 ms and so on, doubling: six tries in a row take 1.6 s, ten take 26 s.
+/// - *A group is one restart*, however many children its strategy takes along.
+/// - *One limit is for all children*, so it has to grow with their number where they
+///   fail independently of each other, as below a [dynamic](Supervisor::dynamic) supervisor.
+///
+/// The default, 1 in 5 s, is OTP's: safe below any number of levels, and too strict
+/// for whatever depends on something that may be away for a while.
 ///
 /// # Examples
 ///

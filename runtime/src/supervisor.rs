@@ -518,10 +518,7 @@ impl Life {
                     .escalations
                     .fetch_add(1, Ordering::Relaxed);
                 // All that are there by now: some may have come since the law was asked.
-                let all: Vec<ChildId> = self.lead.with(|book| book.law.children().rev().collect());
-                for id in all {
-                    self.stop_child(id, false).await;
-                }
+                self.stop_each(false).await;
                 self.let_go();
                 let (failure, last_below) = self
                     .lead
@@ -743,6 +740,11 @@ impl Life {
             let child = book.table.get(id.0)?;
             Some((Arc::clone(&child.role), child.running?.get()))
         })?;
+        if role.stop_within() == Some(Duration::ZERO) {
+            // It is not asked, even if it could answer at once.
+            role.kill(incarnation);
+            return Some((id, Dying::killed(incarnation, &role)));
+        }
         if self.order() != RUN && role.state() == ActorState::Starting {
             // A start that hangs must not hold up the stop.
             role.kill(incarnation);
@@ -802,9 +804,15 @@ impl Life {
         }
     }
 
-    /// Stops all children, the latest first; those of a dynamic supervisor together.
+    /// Stops all children for good.
     async fn stop_all(&mut self) {
         let drain = self.order() == DRAIN;
+        self.stop_each(drain).await;
+        self.let_go();
+    }
+
+    /// Stops all children, the latest first; those of a dynamic supervisor together.
+    async fn stop_each(&mut self, drain: bool) {
         self.pending.clear();
         let ids: Vec<ChildId> = self.lead.with(|book| book.law.children().rev().collect());
         if self.cell.strategy == Strategy::Dynamic {
@@ -820,7 +828,6 @@ impl Life {
                 role.retire();
             }
         }
-        self.let_go();
     }
 
     /// Ends the roles that do not come back with a restart of this supervisor: those it was not built with.
@@ -885,6 +892,15 @@ impl Dying {
             role: Arc::clone(role),
             deadline,
             killed: false,
+        }
+    }
+
+    /// The same for one that has been cut short.
+    fn killed(incarnation: u64, role: &Arc<dyn Role>) -> Self {
+        Dying {
+            deadline: Some(in_future(CUT_OFF_AFTER)),
+            killed: true,
+            ..Dying::new(incarnation, role)
         }
     }
 

@@ -66,7 +66,8 @@ impl SupervisorRef {
         }
         let restart = spec.restart;
         let path = self.cell.path.join(&spec.name);
-        let child = spec.cell(path, self.cell.next_id(), Arc::clone(&self.cell.system));
+        let (id, system) = (self.cell.next_id(), Arc::clone(&self.cell.system));
+        let child = spec.cell(path, id, system, true);
         let role = Arc::clone(&child) as Arc<dyn Role>;
         let lead = self.cell.lead().ok_or_else(stopped)?;
         let answer = match lead.start(&role, restart) {

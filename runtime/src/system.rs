@@ -798,7 +798,7 @@ mod tests {
         let pool = pool.expect("it is there");
         let spec = Late::spec("late", ());
         let (path, restart) = (pool.path.join("late"), spec.restart);
-        let late = spec.cell(path, pool.next_id(), Arc::clone(&system.shared));
+        let late = spec.cell(path, pool.next_id(), Arc::clone(&system.shared), true);
         let lead = pool.lead().expect("it runs");
         let role = Arc::clone(&late) as Arc<dyn Role>;
         let launched = lead.start(&role, restart);

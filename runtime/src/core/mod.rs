@@ -8,6 +8,7 @@ pub(crate) mod alone;
 pub(crate) mod biased;
 pub(crate) mod fence;
 pub(crate) mod frames;
+pub(crate) mod gift;
 pub(crate) mod inline;
 pub(crate) mod lock;
 pub(crate) mod once;

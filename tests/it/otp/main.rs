@@ -30,12 +30,25 @@ macro_rules! drive {
 mod on_tasks {
     drive!(Driver::Tasks);
 
+    mod failing;
+    mod restart_types;
     mod starting;
+    mod stop;
+    mod strategies;
 }
 
 #[path = "."]
 mod simulated {
     drive!(Driver::Simulated);
 
+    mod failing;
+    mod restart_types;
     mod starting;
+    mod stop;
+    mod strategies;
 }
+
+mod application;
+mod look;
+mod scale;
+mod workers;
