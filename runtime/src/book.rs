@@ -17,24 +17,24 @@
 //!   life begins in the section that asks about the one before, or after the
 //!   note of its end has been read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 use std::time::Duration;
 
-use greenroom_supervision::{ChildId, Law, Restart, Roster, Verdict};
+use greenroom_supervision::{ChildId, Law, Roster, Strategy, Verdict};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use crate::failure::During;
-use crate::role::{Boss, Ended, Launched, Note, RestartReason, Role, with_current_actor};
+use crate::role::{Boss, Ended, Launched, Note, RestartReason, Role, Standing, with_current_actor};
 use crate::simulation::Step;
-use crate::snapshot::ActorState;
-use crate::supervisor::SupervisorCell;
-use crate::{Failure, Path, StartChildError};
+use crate::snapshot::{ActorState, ChildCounts};
+use crate::supervisor::{Settings, SupervisorCell};
+use crate::{Failure, Path, Restart, StartChildError};
 
 /// Where children and users reach one life of a supervisor.
 pub(crate) struct Lead {
@@ -53,6 +53,8 @@ pub(crate) struct Book {
     cell: Arc<SupervisorCell>,
     /// The task has read all notes and carries out no order.
     is_open: bool,
+    /// As they are in the law.
+    settings: Settings,
     pub(crate) law: Law,
     pub(crate) table: Roster<Child>,
     /// Those that have been retired and keep their places; all others are in the registry.
@@ -67,6 +69,17 @@ pub(crate) struct Child {
     pub(crate) role: Arc<dyn Role>,
     /// The number of its life, if it has one.
     pub(crate) running: Option<NonZeroU64>,
+}
+
+/// Where a child is in its supervisor's book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// It has a life, or gets its first one.
+    Running,
+    /// It is to have another one without anybody's order, or has it and that one is starting.
+    Restarting,
+    /// It is down until somebody orders otherwise, or its group is restarted.
+    Down,
 }
 
 /// What became of a child that was to be started on the spot.
@@ -104,6 +117,11 @@ impl Lead {
             Some(book) => f(book),
             None => unreachable!("the book is closed by the end of the life that uses it"),
         }
+    }
+
+    /// The same for whoever looks from outside; `None` if the life is over.
+    pub(crate) fn look<R>(&self, f: impl FnOnce(&Book) -> R) -> Option<R> {
+        self.book.lock().as_ref().map(f)
     }
 
     /// Ends the book with the life; what is left of it is the caller's.
@@ -187,7 +205,7 @@ impl Lead {
 
     /// Starts a new child if the supervisor is undisturbed; what its start does is done when this returns, unless it
     /// pends or the thread is no worker.
-    pub(crate) fn start(self: &Arc<Self>, role: &Arc<dyn Role>, restart: Restart) -> AtOnce {
+    pub(crate) fn start(self: &Arc<Self>, role: &Arc<dyn Role>, standing: Standing) -> AtOnce {
         let launched = {
             let mut lock = self.book.try_lock();
             let Some(Some(book)) = lock.as_deref_mut() else {
@@ -200,12 +218,13 @@ impl Lead {
                 let path = book.cell.path.clone();
                 return AtOnce::Refused(StartChildError::WouldDeadlock(path));
             }
-            // Whoever has the name may have ended, of which a note tells: the task reads it first.
-            if !book.claim(role) {
+            // Whoever has the name or the last place may have ended, of which a note tells: the task
+            // reads it first.
+            if book.is_full() || !book.claim(role) {
                 return AtOnce::NotNow;
             }
             let launched = Arc::clone(role).launch(Boss::new(&**role, self));
-            book.add(role, restart, Some(launched.incarnation));
+            book.add(role, standing, Some(launched.incarnation));
             launched
         };
         let incarnation = launched.incarnation;
@@ -229,6 +248,7 @@ impl Book {
         (cell.system.seed, cell.path.as_str(), incarnation).hash(&mut hasher);
         let mut book = Book {
             is_open: false,
+            settings: cell.settings(),
             law: cell.law(hasher.finish()),
             table: Roster::new(),
             down: HashMap::new(),
@@ -237,8 +257,8 @@ impl Book {
             last_below: None,
             cell: Arc::clone(&cell),
         };
-        for (role, restart) in &cell.children {
-            book.add(role, *restart, None);
+        for (role, standing) in cell.children.lock().iter() {
+            book.add(role, *standing, None);
         }
         book
     }
@@ -249,13 +269,117 @@ impl Book {
         !is_down && self.cell.system.registry.claim(role)
     }
 
-    /// Adds a new child that does not run yet, unless its name is taken.
-    pub(crate) fn add_new(&mut self, role: &Arc<dyn Role>, restart: Restart) -> bool {
-        let is_free = self.claim(role);
-        if is_free {
-            self.add(role, restart, None);
+    /// Adds a new child that does not run yet.
+    ///
+    /// # Errors
+    /// Why there is no place for it.
+    pub(crate) fn add_new(
+        &mut self,
+        role: &Arc<dyn Role>,
+        standing: Standing,
+    ) -> Result<(), StartChildError> {
+        let path = role.path();
+        if let Some(place) = self.find(path.as_str()).map(|id| self.place(id)) {
+            return Err(match place {
+                Some(Place::Restarting | Place::Down) => {
+                    StartChildError::AlreadyPresent(path.clone())
+                }
+                Some(Place::Running) | None => StartChildError::AlreadyStarted(path.clone()),
+            });
         }
-        is_free
+        if let Some(max) = self.settings.max_children
+            && self.is_full()
+        {
+            let supervisor = self.cell.path.clone();
+            return Err(StartChildError::MaxChildren { supervisor, max });
+        }
+        if !self.claim(role) {
+            return Err(StartChildError::AlreadyStarted(path.clone()));
+        }
+        self.add(role, standing, None);
+        Ok(())
+    }
+
+    /// Adds a new child that stays down until somebody has it started, or its group is restarted.
+    pub(crate) fn add_down(&mut self, role: &Arc<dyn Role>, standing: Standing) {
+        // A temporary one that is down would be forgotten, were it not for what is ordered next.
+        let restart = Restart::Transient;
+        self.add(
+            role,
+            Standing {
+                restart,
+                ..standing
+            },
+            None,
+        );
+        let id = role.id();
+        let verdict = self.law.stopped(id);
+        debug_assert_eq!(verdict, Verdict::Ignore, "it keeps its place");
+        self.set_standing(id, standing);
+        self.down.insert(role.path().clone(), id);
+    }
+
+    pub(crate) fn set_standing(&mut self, id: ChildId, standing: Standing) {
+        self.law
+            .set_terms(id, standing.restart, standing.is_significant);
+    }
+
+    /// Goes by other settings from here on.
+    pub(crate) fn set(&mut self, settings: Settings) {
+        self.settings = settings;
+        self.law.set_strategy(settings.strategy);
+        self.law.set_limit(settings.limit_in_force());
+        self.law.set_backoff(settings.backoff);
+        self.law.set_auto_shutdown(settings.auto_shutdown);
+    }
+
+    /// Whether it has as many children as it may.
+    fn is_full(&self) -> bool {
+        let max = self.settings.max_children;
+        max.is_some_and(|max| self.table.len() >= max)
+    }
+
+    pub(crate) fn place(&self, id: ChildId) -> Option<Place> {
+        let child = self.table.get(id.0)?;
+        let is_down = || self.down.get(child.role.path()) == Some(&id);
+        Some(match child.running.map(NonZeroU64::get) {
+            // Started again on the spot, and not up yet.
+            Some(2..) if child.role.state() == ActorState::Starting => Place::Restarting,
+            Some(_) => Place::Running,
+            None if is_down() => Place::Down,
+            None => Place::Restarting,
+        })
+    }
+
+    pub(crate) fn count(&self) -> ChildCounts {
+        let mut counts = ChildCounts::default();
+        self.table
+            .iter()
+            .for_each(|(_, child)| counts.add(&*child.role));
+        counts
+    }
+
+    /// The children in the order of their start; what there is to be seen of them is seen without the lock.
+    pub(crate) fn children(&self) -> Vec<(Arc<dyn Role>, Standing)> {
+        let all = self.law.children();
+        all.filter_map(|id| self.known(id)).collect()
+    }
+
+    fn known(&self, id: ChildId) -> Option<(Arc<dyn Role>, Standing)> {
+        let (restart, is_significant) = self.law.terms(id)?;
+        let role = Arc::clone(&self.table.get(id.0)?.role);
+        Some((
+            role,
+            Standing {
+                restart,
+                is_significant,
+            },
+        ))
+    }
+
+    /// The child that has this path.
+    pub(crate) fn known_as(&self, path: &str) -> Option<(Arc<dyn Role>, Standing)> {
+        self.known(self.find(path)?)
     }
 
     /// The child that has this path.
@@ -275,8 +399,11 @@ impl Book {
         Some(Arc::clone(role))
     }
 
-    fn add(&mut self, role: &Arc<dyn Role>, restart: Restart, running: Option<u64>) {
-        self.law.add(role.id(), restart);
+    fn add(&mut self, role: &Arc<dyn Role>, standing: Standing, running: Option<u64>) {
+        match standing.is_significant {
+            true => self.law.add_significant(role.id(), standing.restart),
+            false => self.law.add(role.id(), standing.restart),
+        }
         let child = Child {
             role: Arc::clone(role),
             running: running.and_then(NonZeroU64::new),
@@ -293,18 +420,32 @@ impl Book {
     }
 
     /// A new child did not come up; it keeps its name until whoever wanted it has been told.
-    pub(crate) fn failed_at_first(&mut self, id: ChildId) {
-        self.law.remove(id);
+    pub(crate) fn failed_at_first(&mut self, id: ChildId, ended: &Ended) {
+        // One that said so itself may keep its place.
+        if !ended.is_ignored {
+            self.law.remove(id);
+        }
         if let Some(child) = self.table.get_mut(id.0) {
             child.running = None;
         }
     }
 
+    /// Takes note that this life of a child is over, if it is the one that it has.
+    pub(crate) fn is_over(&mut self, id: ChildId, incarnation: u64) -> bool {
+        let child = self.table.get_mut(id.0);
+        let ran = child.and_then(|child| {
+            child
+                .running
+                .take_if(|running| running.get() == incarnation)
+        });
+        ran.is_some()
+    }
+
     /// The roles that do not come back with a restart of the supervisor: those it was not built with.
     pub(crate) fn newcomers(&self) -> Vec<Arc<dyn Role>> {
-        // The numbers of those it was built with are the lowest.
-        let first = self.cell.children.len() as u64;
-        let newcomers = self.table.range(first..=u64::MAX);
+        let statics = self.cell.children.lock();
+        let statics: HashSet<u64> = statics.iter().map(|(role, _)| role.id().0).collect();
+        let newcomers = self.table.iter().filter(|(id, _)| !statics.contains(id));
         newcomers
             .map(|(_, child)| Arc::clone(&child.role))
             .collect()
@@ -335,12 +476,10 @@ impl Book {
         ended: &Ended,
     ) -> Option<Verdict> {
         let now = self.now();
-        let child = self.table.get_mut(id.0)?;
         // The end of an earlier life, or one that this supervisor ordered, is no news.
-        if child.running.map(NonZeroU64::get) != Some(incarnation) {
+        if !self.is_over(id, incarnation) {
             return None;
         }
-        child.running = None;
         self.last_failure.clone_from(&ended.failure);
         self.last_below.clone_from(&ended.last);
         let verdict = self.law.exited(now, id, ended.exit);
@@ -363,7 +502,7 @@ impl Book {
         let child = self.table.get(id.0);
         let child = child.map_or("", |child| child.role.path().as_str());
         let path = self.cell.path.as_str();
-        let limit = self.cell.limit;
+        let limit = self.settings.limit;
         let incarnation = self.cell.incarnation.load(Ordering::Relaxed);
         let (limit, within) = (limit.restarts(), limit.within());
         let event = match *verdict {
@@ -390,7 +529,14 @@ impl Book {
     /// The same on the spot; `None` if it is for the task to ask.
     fn decide(&mut self, id: ChildId, incarnation: u64, ended: &Ended) -> Option<Verdict> {
         // Where a verdict is about others too, none of them may come or go before it is carried out.
-        if !self.is_undisturbed() || !self.cell.restarts_one() || is_first_start(incarnation, ended)
+        let restarts_one = matches!(
+            self.settings.strategy,
+            Strategy::OneForOne | Strategy::Dynamic
+        );
+        if !self.is_undisturbed()
+            || !restarts_one
+            || ended.is_ignored
+            || is_first_start(incarnation, ended)
         {
             return None;
         }
@@ -420,13 +566,14 @@ impl Book {
     }
 }
 
-/// Whether it is the first start of a child that failed: that is for whoever wanted it, not for the law.
+/// Whether it is the first start of a child that came to nothing: that is for whoever wanted it, not for the law.
 ///
 /// A supervisor that gave up had started; the failure that it tells of may be a start, but of a child that it had
 /// started again.
 pub(crate) fn is_first_start(incarnation: u64, ended: &Ended) -> bool {
     let failure = ended.failure.as_ref();
+    let has_failed = || failure.is_some_and(|failure| failure.during() == During::Start);
     incarnation == 1
         && ended.reason != RestartReason::Escalation
-        && failure.is_some_and(|failure| failure.during() == During::Start)
+        && (ended.is_ignored || has_failed())
 }

@@ -8,7 +8,7 @@
 use std::any::type_name;
 use std::fmt;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Arc, OnceLock};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 use std::time::Duration;
@@ -75,6 +75,10 @@ struct Extras {
     topics: Mutex<Vec<Arc<dyn AnyTopic>>>,
     /// From when it first waits, is waited for, or is seen at work.
     node: OnceLock<Arc<Node>>,
+    /// The latest life whose start said that there is nothing to run.
+    ignored: AtomicU64,
+    /// Another time to stop in than that of its spec.
+    stop_within: Mutex<Option<Duration>>,
 }
 
 /// How many messages a callee handles at most on the stack of whoever asked it.
@@ -244,6 +248,21 @@ impl<A: Actor> ActorCell<A> {
         if let Some(life) = self.mailbox.control(incarnation, control) {
             self.make_ready(life);
         }
+    }
+
+    /// The start of this life says that there is nothing to run: it ends where it next pends.
+    pub(crate) fn ignore(&self, incarnation: u64) {
+        let extras = self.extras();
+        extras.ignored.store(incarnation, Ordering::Relaxed);
+        // It is running, so there is nobody to be made ready.
+        if let Some(life) = self.mailbox.kill(incarnation) {
+            self.make_ready(life);
+        }
+    }
+
+    pub(crate) fn is_ignored(&self, incarnation: u64) -> bool {
+        let extras = self.extras.get();
+        extras.is_some_and(|extras| extras.ignored.load(Ordering::Relaxed) == incarnation)
     }
 
     // ===== what goes wrong =====

@@ -1,7 +1,7 @@
 //! What an actor can do: the door from inside a handler to the system.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,9 +19,10 @@ use crate::envelope::{AnyReply, Parcel, TaskState, Tie};
 use crate::failure::{Cause, During, catch};
 use crate::mailbox::words::Control;
 use crate::registry::Delivery;
-use crate::role::CUT_OFF_AFTER;
+use crate::role::{CUT_OFF_AFTER, Role};
 use crate::shared::after as in_future;
 use crate::simulation::Step;
+use crate::snapshot::ActorState;
 use crate::{Actor, ActorRef, Event, Handler, Message, Path, System};
 
 /// What a life of an actor can do; every handler gets it.
@@ -89,6 +90,48 @@ impl<A: Actor> Context<A> {
     /// down and what is left in their mailbox becomes dead letters.
     pub fn stop(&mut self) {
         self.stop = true;
+    }
+
+    /// Ends a start for which there is nothing to run, which is no failure; to be awaited in [`Actor::start`].
+    ///
+    /// What follows it is not run. The supervisor keeps the child's place but no
+    /// life in it, and goes on with the next child; the child can be started
+    /// again by [`SupervisorRef::restart_child`](crate::SupervisorRef::restart_child),
+    /// or comes along when its group is restarted. A
+    /// [temporary](crate::Restart::Temporary) child, and one of a dynamic
+    /// supervisor, is forgotten. Whoever wanted it started is told
+    /// [`Ignored`](crate::StartChildError::Ignored).
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use greenroom::prelude::*;
+    /// struct Camera;
+    /// impl Actor for Camera {
+    ///     type Args = Option<u16>;
+    ///     type Error = Infallible;
+    ///     async fn start(port: Option<u16>, cx: &mut Context<Self>) -> Result<Self, Infallible> {
+    ///         let Some(_port) = port else {
+    ///             return cx.ignore().await;
+    ///         };
+    ///         Ok(Camera)
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// When the actor has started: it ends itself by [`stop`](Self::stop).
+    ///
+    /// # Cancel safety
+    ///
+    /// Once polled it has ended the life, whether it is dropped or not.
+    pub async fn ignore<T>(&mut self) -> T {
+        assert!(
+            self.cell.state() != ActorState::Running,
+            "only a start can be ignored; an actor that has started ends itself by `Context::stop`"
+        );
+        self.cell.ignore(self.incarnation);
+        pending().await
     }
 
     #[inline(always)]

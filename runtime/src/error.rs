@@ -4,7 +4,14 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use greenroom_supervision::BadCombination;
+
 use crate::{ActorState, Failure, Path};
+
+mod children;
+
+use children::not_found;
+pub use children::{ChildInfoError, RemoveChildError, RestartChildError, UpdateError};
 
 /// Any error, for actors that need not tell theirs apart; `?` turns every error into it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -140,6 +147,13 @@ pub enum StartError {
         /// The name that they share.
         name: String,
     },
+    /// What this child or supervisor is to be cannot be together.
+    BadCombination {
+        /// The child or the supervisor.
+        path: Path,
+        /// What contradicts what.
+        why: BadCombination,
+    },
     /// A child failed to start; those started before it have been stopped, the last one first.
     ChildFailed(Failure),
     /// The system was stopped before the tree was up.
@@ -154,8 +168,31 @@ pub enum StartError {
 pub enum StartChildError {
     /// The name cannot be part of a path.
     InvalidName(String),
-    /// A child of that name is there already.
+    /// A child of that name runs already.
     AlreadyStarted(Path),
+    /// A child of that name has its place there, but does not run: it is down, or waits for its restart.
+    AlreadyPresent(Path),
+    /// The supervisor has as many children as it may.
+    MaxChildren {
+        /// The supervisor.
+        supervisor: Path,
+        /// How many it may have: see [`Supervisor::max_children`](crate::Supervisor::max_children).
+        max: usize,
+    },
+    /// What the child is to be cannot be together, or not below this supervisor.
+    BadCombination {
+        /// The child.
+        path: Path,
+        /// What contradicts what.
+        why: BadCombination,
+    },
+    /// The tree below the supervisor that was to be started is not one.
+    InvalidTree(StartError),
+    /// Its `start` said that there is nothing to run: see [`Context::ignore`](crate::Context::ignore).
+    ///
+    /// The supervisor keeps its place, unless it is a temporary child or one of a
+    /// dynamic supervisor.
+    Ignored(Path),
     /// Its `start` failed; the supervisor keeps nothing of it.
     Failed(Failure),
     /// The supervisor is stopping or has stopped.
@@ -377,6 +414,7 @@ impl fmt::Display for StartError {
                     "{supervisor} has two children named {name:?}; rename one of them"
                 )
             }
+            StartError::BadCombination { path, why } => write!(f, "{path} cannot be: {why}"),
             StartError::ChildFailed(failure) => write!(f, "the tree did not start: {failure}"),
             StartError::Stopped => f.write_str("the system was stopped while its tree started"),
             StartError::NoWorkers(why) => {
@@ -399,6 +437,19 @@ impl fmt::Display for StartChildError {
                     f,
                     "{path} is there already; find it, or choose another name"
                 )
+            }
+            StartChildError::AlreadyPresent(path) => write!(
+                f,
+                "{path} has its place there and does not run; restart or remove it, or choose another name"
+            ),
+            StartChildError::MaxChildren { supervisor, max } => write!(
+                f,
+                "{supervisor} has as many children as it may, {max}; stop one, or raise the bound"
+            ),
+            StartChildError::BadCombination { path, why } => write!(f, "{path} cannot be: {why}"),
+            StartChildError::InvalidTree(error) => error.fmt(f),
+            StartChildError::Ignored(path) => {
+                write!(f, "{path} said in its start that there is nothing to run")
             }
             StartChildError::Failed(failure) => write!(f, "the child did not start: {failure}"),
             StartChildError::SupervisorStopped(path) => {
@@ -464,9 +515,7 @@ impl fmt::Display for Escalated {
 impl fmt::Display for StopChildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            StopChildError::NotFound(path) => {
-                write!(f, "there is no {path}; it may have ended by itself")
-            }
+            StopChildError::NotFound(path) => not_found(f, path),
             StopChildError::SupervisorStopped(path) => {
                 write!(
                     f,

@@ -194,16 +194,17 @@ pub use actor_ref::{ASK_TIMEOUT, ActorRef, Ask, Recipient, Tell, WeakActorRef};
 pub use context::{Context, Task};
 pub use dead_letter::{DeadLetter, DeadLetterReason};
 pub use error::{
-    AskError, BoxError, Escalated, FindError, NotReady, StartChildError, StartError,
-    StopChildError, TellError, TryTellError,
+    AskError, BoxError, ChildInfoError, Escalated, FindError, NotReady, RemoveChildError,
+    RestartChildError, StartChildError, StartError, StopChildError, TellError, TryTellError,
+    UpdateError,
 };
 pub use failure::{During, Failure, FailureKind};
-pub use greenroom_supervision::{Backoff, Restart};
+pub use greenroom_supervision::{AutoShutdown, Backoff, BadCombination, Restart};
 pub use mailbox::words::Overflow;
 pub use metrics::{Family, HistogramReading, Ledger, Metric, MetricKind, Sample, Value};
 pub use path::Path;
 pub use registry::Delivery;
-pub use snapshot::{ActorInfo, ActorState, MailboxInfo};
+pub use snapshot::{ActorInfo, ActorState, ChildCounts, ChildInfo, MailboxInfo};
 pub use spec::{
     ChildSpec, MAILBOX_CAPACITY, MAILBOX_CAPACITY_MAX, START_WITHIN, STOP_WITHIN, Spec, Supervisor,
 };

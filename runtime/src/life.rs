@@ -733,8 +733,14 @@ impl<A: Actor> Life<A> {
         if let Some(future) = self.future.take() {
             let _ = guarded(|| drop(future));
         }
-        cell.stuck_in(self.incarnation(), &self.desk);
-        self.ended = Some(Box::new(Ended::killed()));
+        let ended = if self.phase == Phase::Start && cell.is_ignored(self.incarnation()) {
+            // By its own hand: see `Context::ignore`.
+            Ended::ignored()
+        } else {
+            cell.stuck_in(self.incarnation(), &self.desk);
+            Ended::killed()
+        };
+        self.ended = Some(Box::new(ended));
         self.phase = Phase::Over;
     }
 }
@@ -758,6 +764,7 @@ impl Ended {
             reason,
             failure: Some(failure),
             last: None,
+            is_ignored: false,
         }
     }
 
@@ -767,6 +774,7 @@ impl Ended {
             reason: RestartReason::Normal,
             failure: None,
             last: None,
+            is_ignored: false,
         }
     }
 
@@ -776,6 +784,15 @@ impl Ended {
             reason: RestartReason::Normal,
             failure: None,
             last: None,
+            is_ignored: false,
+        }
+    }
+
+    /// There was nothing to run.
+    fn ignored() -> Self {
+        Ended {
+            is_ignored: true,
+            ..Ended::normal()
         }
     }
 
@@ -785,6 +802,7 @@ impl Ended {
             reason: RestartReason::Killed,
             failure: None,
             last: None,
+            is_ignored: false,
         }
     }
 }

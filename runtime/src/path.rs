@@ -54,6 +54,12 @@ impl Path {
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
 
+    /// The place of the supervisor above, if there is one.
+    pub(crate) fn parent(&self) -> Option<Path> {
+        let (parent, _) = self.0.rsplit_once('/')?;
+        Some(Path(Arc::from(parent)))
+    }
+
     /// Returns the path as text, without a leading slash.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -1,11 +1,12 @@
 //! What a supervisor needs to know of a child, be it an actor or another supervisor.
 
 use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use greenroom_supervision::{ChildId, Exit, Restart, Verdict};
+use greenroom_supervision::{AutoShutdown, BadCombination, ChildId, Exit, Limit, Restart, Verdict};
 use tokio::sync::oneshot;
 
 use crate::book::Lead;
@@ -13,7 +14,10 @@ use crate::core::frames::Frames;
 use crate::core::ready::Runnable;
 use crate::snapshot::{ActorState, Seen};
 use crate::waits::{DynAsking, Edge, Node};
-use crate::{Failure, Path, StartChildError, StopChildError};
+use crate::{
+    Failure, Path, RemoveChildError, RestartChildError, StartChildError, StopChildError,
+    Supervisor, UpdateError,
+};
 
 /// A place in the tree that lives are started in, one after the other.
 pub(crate) trait Role: Send + Sync + 'static {
@@ -22,6 +26,9 @@ pub(crate) trait Role: Send + Sync + 'static {
     fn id(&self) -> ChildId;
     /// What it is, for an error message.
     fn kind(&self) -> String;
+    fn is_supervisor(&self) -> bool {
+        false
+    }
     /// Makes a life of a role that is registered, which begins with [`go`](Self::go); what becomes of it is told to `boss`.
     fn launch(self: Arc<Self>, boss: Boss) -> Launched;
     /// Lets a life begin.
@@ -40,6 +47,14 @@ pub(crate) trait Role: Send + Sync + 'static {
     fn retire(&self);
     /// How long a life may take to stop; `None` for a supervisor, whose children have deadlines of their own.
     fn stop_within(&self) -> Option<Duration>;
+    /// Changes that, but of a supervisor.
+    fn set_stop_within(&self, limit: Duration) {
+        let _ = limit;
+    }
+    /// Whether it has one life only, as nothing is kept that another could be built from.
+    fn is_built_once(&self) -> bool {
+        false
+    }
     fn mark_restarting(&self, reason: RestartReason);
     fn state(&self) -> ActorState;
     /// Shows the role as it is now; a scrape lets the deepest level of its mailbox begin anew.
@@ -86,25 +101,98 @@ pub(crate) enum Note {
     Launched {
         id: ChildId,
         incarnation: u64,
-        reply: oneshot::Sender<Result<(), StartChildError>>,
+        reply: Reply<StartChildError>,
     },
-    Start {
-        role: Arc<dyn Role>,
-        restart: Restart,
-        reply: oneshot::Sender<Result<(), StartChildError>>,
-        permit: Option<Permit>,
-        /// The actor that commands, which must not be waited for meanwhile.
-        asker: Option<Path>,
-    },
-    StopChild {
-        path: Path,
-        reply: oneshot::Sender<Result<(), StopChildError>>,
+    /// What somebody wants of it.
+    Order {
+        order: Order,
         permit: Option<Permit>,
         /// The actor that commands, which must not be waited for meanwhile.
         asker: Option<Path>,
     },
     /// The supervisor is to stop; how is in its cell.
     Stop,
+}
+
+/// What a user wants of a supervisor, and where the answer goes.
+pub(crate) enum Order {
+    Start {
+        role: Arc<dyn Role>,
+        standing: Standing,
+        reply: Reply<StartChildError>,
+    },
+    Stop {
+        path: Path,
+        reply: Reply<StopChildError>,
+    },
+    Restart {
+        path: Path,
+        reply: Reply<RestartChildError>,
+    },
+    Remove {
+        path: Path,
+        reply: Reply<RemoveChildError>,
+    },
+    Change {
+        change: Change,
+        reply: Reply<UpdateError>,
+    },
+}
+
+pub(crate) type Reply<E> = oneshot::Sender<Result<(), E>>;
+
+/// What is to be different of a supervisor that runs.
+pub(crate) enum Change {
+    Limit(Limit),
+    MaxChildren(usize),
+    /// All its settings, and those of the children that are listed.
+    Tree(Box<Supervisor>),
+}
+
+/// On which terms a supervisor keeps a child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) restart: Restart,
+    /// Its end may be the end of the supervisor.
+    pub(crate) is_significant: bool,
+}
+
+impl Standing {
+    pub(crate) const USUAL: Standing = Standing {
+        restart: Restart::Permanent,
+        is_significant: false,
+    };
+
+    /// Whether it can be had below a supervisor that ends by this rule.
+    pub(crate) fn check(self, auto_shutdown: AutoShutdown) -> Result<(), BadCombination> {
+        match self.is_significant {
+            true => auto_shutdown.check_child(self.restart),
+            false => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.restart.fmt(f)?;
+        f.write_str(if self.is_significant {
+            ", significant"
+        } else {
+            ""
+        })
+    }
+}
+
+/// What a supervisor is, for an error message.
+pub(crate) const SUPERVISOR: &str = "supervisor";
+
+/// Why an order is not carried out, whatever it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The supervisor is stopping or has stopped.
+    SupervisorStopped,
+    /// It waits for the actor that asks, or would.
+    WouldDeadlock,
 }
 
 /// How long a life that was cut short may take to reach its next await before it is left behind.
@@ -267,13 +355,15 @@ pub(crate) struct Ended {
     pub(crate) failure: Option<Failure>,
     /// Of a supervisor that gave up: the child that ended normally and was one too many.
     pub(crate) last: Option<Path>,
+    /// Its start said that there is nothing to run: see `Context::ignore`.
+    pub(crate) is_ignored: bool,
 }
 
 impl Note {
     /// Returns the actor that commands.
     pub(crate) fn asker(&self) -> Option<&Path> {
         match self {
-            Note::Start { asker, .. } | Note::StopChild { asker, .. } => asker.as_ref(),
+            Note::Order { asker, .. } => asker.as_ref(),
             _ => None,
         }
     }
@@ -283,14 +373,19 @@ impl Note {
         self.asker().is_some_and(|asker| asker.is_within(path))
     }
 
-    /// Answers a command that cannot be carried out now.
-    pub(crate) fn refuse(self, start: StartChildError, stop: StopChildError) {
+    /// Answers a command that this supervisor cannot carry out now.
+    pub(crate) fn refuse(self, why: Refusal, supervisor: &Path) {
+        let path = supervisor.clone();
         // Whoever asked may have gone.
         match self {
-            Note::Start { reply, .. } | Note::Launched { reply, .. } => {
-                drop(reply.send(Err(start)));
-            }
-            Note::StopChild { reply, .. } => drop(reply.send(Err(stop))),
+            Note::Launched { reply, .. } => drop(reply.send(Err((why, path).into()))),
+            Note::Order { order, .. } => match order {
+                Order::Start { reply, .. } => drop(reply.send(Err((why, path).into()))),
+                Order::Stop { reply, .. } => drop(reply.send(Err((why, path).into()))),
+                Order::Restart { reply, .. } => drop(reply.send(Err((why, path).into()))),
+                Order::Remove { reply, .. } => drop(reply.send(Err((why, path).into()))),
+                Order::Change { reply, .. } => drop(reply.send(Err((why, path).into()))),
+            },
             _ => {}
         }
     }

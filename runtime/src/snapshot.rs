@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::Path;
 use crate::failure::ShortType;
 use crate::mailbox::counts::Reading;
-use crate::role::Role;
+use crate::role::{Role, Standing};
 use crate::waits::Node;
+use crate::{Path, Restart};
 
 /// One actor or supervisor at one moment; see [`System::snapshot`](crate::System::snapshot).
 #[derive(Clone, Debug)]
@@ -53,6 +53,42 @@ pub struct MailboxInfo {
     pub rejected: u64,
     /// Messages lost.
     pub dropped: u64,
+}
+
+/// A child as its supervisor knows it; see [`SupervisorRef::children`](crate::SupervisorRef::children).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChildInfo {
+    /// Its place in the tree.
+    pub path: Path,
+    /// The actor's type, without its modules; `supervisor` for a supervisor.
+    pub kind: String,
+    /// Whether it is a supervisor.
+    pub is_supervisor: bool,
+    /// What it is doing; [`Stopped`](ActorState::Stopped) when it is down and keeps its place.
+    pub state: ActorState,
+    /// Which life it has or had last, counted from 1; 0 before the first.
+    pub incarnation: u64,
+    /// When it is started again.
+    pub restart: Restart,
+    /// Whether its end may be the end of its supervisor.
+    pub significant: bool,
+    /// How long it may take to stop; `None` for a supervisor, which takes as long as its children.
+    pub stop_within: Option<Duration>,
+}
+
+/// How many children a supervisor has; see [`SupervisorRef::count_children`](crate::SupervisorRef::count_children).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChildCounts {
+    /// All that it knows, whatever they are doing.
+    pub specs: usize,
+    /// Those that are up.
+    pub active: usize,
+    /// Those that are supervisors.
+    pub supervisors: usize,
+    /// Those that are actors.
+    pub workers: usize,
 }
 
 /// What an actor is doing.
@@ -140,6 +176,37 @@ impl ActorInfo {
             restarts: seen.restarts,
             mailbox,
             waiting_for,
+        }
+    }
+}
+
+impl ChildInfo {
+    pub(crate) fn of(role: &dyn Role, standing: Standing) -> Self {
+        let seen = role.seen(false);
+        ChildInfo {
+            kind: role.kind(),
+            is_supervisor: role.is_supervisor(),
+            path: seen.path,
+            state: seen.state,
+            incarnation: seen.incarnation,
+            restart: standing.restart,
+            significant: standing.is_significant,
+            stop_within: role.stop_within(),
+        }
+    }
+}
+
+impl ChildCounts {
+    pub(crate) fn add(&mut self, role: &dyn Role) {
+        self.specs += 1;
+        self.active += usize::from(matches!(
+            role.state(),
+            ActorState::Running | ActorState::Stopping
+        ));
+        if role.is_supervisor() {
+            self.supervisors += 1;
+        } else {
+            self.workers += 1;
         }
     }
 }

@@ -1,10 +1,13 @@
 //! The tree as a value: child specs and supervisors, before anything runs.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use greenroom_supervision::{Backoff, ChildId, Limit, Restart, Strategy};
+use greenroom_supervision::{
+    AutoShutdown, Backoff, BadCombination, ChildId, Limit, Restart, Strategy,
+};
 
 use crate::Actor;
 use crate::Path;
@@ -14,9 +17,9 @@ use crate::error::StartError;
 use crate::failure::ShortType;
 use crate::mailbox::words::Overflow;
 use crate::path::is_valid_name;
-use crate::role::Role;
+use crate::role::{Role, SUPERVISOR, Standing};
 use crate::shared::Shared;
-use crate::supervisor::SupervisorCell;
+use crate::supervisor::{Settings, SupervisorCell};
 
 /// How many messages a mailbox holds unless its spec says otherwise.
 ///
@@ -41,7 +44,7 @@ pub const STOP_WITHIN: Duration = Duration::from_secs(5);
 pub struct Spec<A: Actor> {
     pub(crate) name: String,
     args: A::Args,
-    pub(crate) restart: Restart,
+    pub(crate) standing: Standing,
     terms: Terms,
     mailbox: usize,
     overflow: Overflow,
@@ -53,7 +56,7 @@ impl<A: Actor> Spec<A> {
         Spec {
             name,
             args,
-            restart: Restart::default(),
+            standing: Standing::USUAL,
             terms: Terms::USUAL,
             mailbox: MAILBOX_CAPACITY,
             overflow: Overflow::default(),
@@ -71,7 +74,7 @@ impl<A: Actor> Spec<A> {
         system: Arc<Shared>,
         is_new: bool,
     ) -> Arc<ActorCell<A>> {
-        let args = match self.restart {
+        let args = match self.standing.restart {
             Restart::Temporary if is_new => (self.args, Whose::one()),
             _ => (self.args, Whose::everybody()),
         };
@@ -88,7 +91,19 @@ impl<A: Actor> Spec<A> {
     /// Sets when the actor is started again; [`Restart::Permanent`] by default.
     #[must_use]
     pub fn restart(mut self, restart: Restart) -> Self {
-        self.restart = restart;
+        self.standing.restart = restart;
+        self
+    }
+
+    /// Makes the actor one that its supervisor is there for: by its end the supervisor may end too.
+    ///
+    /// When it does is the supervisor's [`auto_shutdown`](Supervisor::auto_shutdown).
+    /// The actor has to be [`Transient`](Restart::Transient) or
+    /// [`Temporary`](Restart::Temporary), as a permanent one has no end. By default no
+    /// child is significant, as in OTP.
+    #[must_use]
+    pub fn significant(mut self) -> Self {
+        self.standing.is_significant = true;
         self
     }
 
@@ -183,7 +198,10 @@ enum Child {
 /// A [`Spec`] whose actor type is forgotten.
 trait AnySpec: Send {
     fn name(&self) -> &str;
-    fn restart(&self) -> Restart;
+    fn standing(&self) -> Standing;
+    /// The type of the actor, as its role names it.
+    fn kind(&self) -> String;
+    fn stop_within(&self) -> Duration;
     fn outline(&self) -> String;
     fn build(self: Box<Self>, path: Path, id: ChildId, system: Arc<Shared>) -> Arc<dyn Role>;
 }
@@ -193,7 +211,7 @@ impl<A: Actor> Spec<A> {
         let kind = ShortType(std::any::type_name::<A>());
         let Spec {
             name,
-            restart,
+            standing,
             mailbox,
             overflow,
             group,
@@ -213,7 +231,7 @@ impl<A: Actor> Spec<A> {
             .map_or_else(String::new, |g| format!(", group {g}"));
         let worker = worker.map_or_else(String::new, |n| format!(", on worker {n}"));
         format!(
-            "{name}: {kind}, {restart}, mailbox {mailbox}{overflow}, stops within {stop_within:?}{group}{worker}"
+            "{name}: {kind}, {standing}, mailbox {mailbox}{overflow}, stops within {stop_within:?}{group}{worker}"
         )
     }
 }
@@ -223,8 +241,16 @@ impl<A: Actor> AnySpec for Spec<A> {
         &self.name
     }
 
-    fn restart(&self) -> Restart {
-        self.restart
+    fn standing(&self) -> Standing {
+        self.standing
+    }
+
+    fn kind(&self) -> String {
+        ShortType(std::any::type_name::<A>()).to_string()
+    }
+
+    fn stop_within(&self) -> Duration {
+        self.terms.stop_within
     }
 
     fn outline(&self) -> String {
@@ -245,6 +271,49 @@ impl<A: Actor> From<Spec<A>> for ChildSpec {
 impl From<Supervisor> for ChildSpec {
     fn from(supervisor: Supervisor) -> Self {
         ChildSpec(Child::Supervisor(Box::new(supervisor)))
+    }
+}
+
+impl ChildSpec {
+    pub(crate) fn name(&self) -> &str {
+        match &self.0 {
+            Child::Actor(spec) => spec.name(),
+            Child::Supervisor(supervisor) => &supervisor.name,
+        }
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        match &self.0 {
+            Child::Actor(spec) => spec.standing(),
+            Child::Supervisor(supervisor) => supervisor.standing,
+        }
+    }
+
+    /// What it is, as its role would say.
+    pub(crate) fn kind(&self) -> String {
+        match &self.0 {
+            Child::Actor(spec) => spec.kind(),
+            Child::Supervisor(_) => SUPERVISOR.to_owned(),
+        }
+    }
+
+    /// How long an actor may take to stop.
+    pub(crate) fn stop_within(&self) -> Option<Duration> {
+        match &self.0 {
+            Child::Actor(spec) => Some(spec.stop_within()),
+            Child::Supervisor(_) => None,
+        }
+    }
+
+    /// Makes the role, and those below it; what it describes has been checked.
+    pub(crate) fn build(self, parent: &Path, id: ChildId, system: &Arc<Shared>) -> Arc<dyn Role> {
+        match self.0 {
+            Child::Actor(spec) => {
+                let path = parent.join(spec.name());
+                spec.build(path, id, Arc::clone(system))
+            }
+            Child::Supervisor(supervisor) => supervisor.build(Some(parent), id, system),
+        }
     }
 }
 
@@ -312,22 +381,24 @@ impl fmt::Debug for ChildSpec {
 /// ");
 /// ```
 pub struct Supervisor {
-    name: String,
-    strategy: Strategy,
-    limit: Limit,
-    backoff: Backoff,
-    restart: Restart,
-    children: Vec<ChildSpec>,
+    pub(crate) name: String,
+    pub(crate) settings: Settings,
+    pub(crate) standing: Standing,
+    pub(crate) children: Vec<ChildSpec>,
 }
 
 impl Supervisor {
     fn new(name: impl Into<String>, strategy: Strategy) -> Self {
         Supervisor {
             name: name.into(),
-            strategy,
-            limit: Limit::default(),
-            backoff: Backoff::default(),
-            restart: Restart::default(),
+            settings: Settings {
+                strategy,
+                limit: Limit::default(),
+                backoff: Backoff::default(),
+                auto_shutdown: AutoShutdown::default(),
+                max_children: None,
+            },
+            standing: Standing::USUAL,
             children: Vec::new(),
         }
     }
@@ -384,21 +455,83 @@ impl Supervisor {
     /// children and ends; the one above it decides what then.
     #[must_use]
     pub fn restart_limit(mut self, restarts: u32, within: Duration) -> Self {
-        self.limit = Limit::new(restarts, within);
+        self.settings.limit = Limit::new(restarts, within);
         self
     }
 
     /// Sets how long a child that fails again and again waits before its next start.
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.backoff = backoff;
+        self.settings.backoff = backoff;
+        self
+    }
+
+    /// Sets whether this supervisor ends when its [significant](Spec::significant) children are done; [`AutoShutdown::Never`] by default.
+    ///
+    /// It then stops its other children, the latest first, and ends as one that was
+    /// asked to stop, which is no failure: of the root the system has stopped in
+    /// order, and a supervisor that is itself [significant](Self::significant) may
+    /// end the one above it. Give it [`Transient`](Restart::Transient) or
+    /// [`Temporary`](Restart::Temporary), or it is started again. A
+    /// [dynamic](Self::dynamic) one cannot do that.
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use greenroom::prelude::*;
+    /// # use greenroom::AutoShutdown;
+    /// # struct Job;
+    /// # impl Actor for Job {
+    /// #     type Args = ();
+    /// #     type Error = Infallible;
+    /// #     async fn start((): (), cx: &mut Context<Self>) -> Result<Self, Infallible> { cx.stop(); Ok(Job) }
+    /// # }
+    /// # struct Progress;
+    /// # impl Actor for Progress {
+    /// #     type Args = ();
+    /// #     type Error = Infallible;
+    /// #     async fn start((): (), _: &mut Context<Self>) -> Result<Self, Infallible> { Ok(Progress) }
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # greenroom::block_on(async {
+    /// let tree = Supervisor::one_for_one("import")
+    ///     .auto_shutdown(AutoShutdown::AnySignificant)
+    ///     .child(Progress::spec("progress", ()))
+    ///     .child(Job::spec("job", ()).restart(Restart::Transient).significant());
+    /// let system = System::start(tree).await?;
+    /// // When the job is done, so is all of it.
+    /// system.stopped().await?;
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
+        self.settings.auto_shutdown = auto_shutdown;
+        self
+    }
+
+    /// Bounds how many children there may be when one more is to be started through a [`SupervisorRef`](crate::SupervisorRef); no bound by default.
+    ///
+    /// Each child counts that the supervisor knows, whether it runs, waits for its
+    /// restart or is down; those in the tree count, and are started whatever the
+    /// bound.
+    #[must_use]
+    pub fn max_children(mut self, max: usize) -> Self {
+        self.settings.max_children = Some(max);
         self
     }
 
     /// Sets when this supervisor itself is started again by the one above it; [`Restart::Permanent`] by default.
     #[must_use]
     pub fn restart(mut self, restart: Restart) -> Self {
-        self.restart = restart;
+        self.standing.restart = restart;
+        self
+    }
+
+    /// Makes this supervisor one that the one above it is there for; see [`Spec::significant`].
+    #[must_use]
+    pub fn significant(mut self) -> Self {
+        self.standing.is_significant = true;
         self
     }
 
@@ -409,76 +542,114 @@ impl Supervisor {
         self
     }
 
-    /// Makes the roles of the tree, checking names; nothing runs yet.
-    pub(crate) fn build(
-        self,
-        parent: Option<&Path>,
-        id: ChildId,
-        system: &Arc<Shared>,
-    ) -> Result<Arc<SupervisorCell>, StartError> {
-        let path = match parent {
-            Some(parent) => parent.join(&self.name),
-            None if is_valid_name(&self.name) => Path::root(&self.name),
-            None => {
-                return Err(StartError::InvalidName {
-                    supervisor: String::new(),
-                    name: self.name,
-                });
-            }
+    /// Checks the tree as [`System::start`](crate::System::start) does; nothing is run.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] when a name cannot be one or is taken twice, or what a supervisor
+    /// or child is to be cannot be together.
+    pub fn check(&self) -> Result<(), StartError> {
+        self.check_below(None)
+    }
+
+    /// The same for a branch of a tree that is there.
+    pub(crate) fn check_below(&self, parent: Option<&Path>) -> Result<(), StartError> {
+        if !is_valid_name(&self.name) {
+            return Err(StartError::InvalidName {
+                supervisor: parent.map_or_else(String::new, Path::to_string),
+                name: self.name.clone(),
+            });
+        }
+        let path = self.path_below(parent);
+        let Settings {
+            strategy,
+            auto_shutdown,
+            ..
+        } = self.settings;
+        let contradicts = |path: &Path, why| StartError::BadCombination {
+            path: path.clone(),
+            why,
         };
-        let mut children: Vec<(Arc<dyn Role>, Restart)> = Vec::with_capacity(self.children.len());
-        for (n, ChildSpec(child)) in self.children.into_iter().enumerate() {
-            let name = match &child {
-                Child::Actor(spec) => spec.name(),
-                Child::Supervisor(supervisor) => &supervisor.name,
-            };
+        if parent.is_none() && self.standing.is_significant {
+            // Nobody is above it.
+            return Err(contradicts(&path, BadCombination::Never));
+        }
+        auto_shutdown
+            .check_strategy(strategy)
+            .map_err(|why| contradicts(&path, why))?;
+        let mut names = HashSet::new();
+        for child in &self.children {
+            let (name, standing) = (child.name(), child.standing());
             if !is_valid_name(name) {
                 let (supervisor, name) = (path.to_string(), name.to_owned());
                 return Err(StartError::InvalidName { supervisor, name });
             }
-            let place = path.join(name);
-            if children.iter().any(|(role, _)| *role.path() == place) {
+            if !names.insert(name) {
                 return Err(StartError::DuplicateName {
                     supervisor: path,
                     name: name.to_owned(),
                 });
             }
-            let number = ChildId(n as u64);
-            let child: (Arc<dyn Role>, Restart) = match child {
-                Child::Actor(spec) => {
-                    let restart = spec.restart();
-                    (spec.build(place, number, Arc::clone(system)), restart)
-                }
-                Child::Supervisor(supervisor) => {
-                    let restart = supervisor.restart;
-                    (supervisor.build(Some(&path), number, system)?, restart)
-                }
-            };
-            children.push(child);
+            standing
+                .check(auto_shutdown)
+                .map_err(|why| contradicts(&path.join(name), why))?;
+            if let Child::Supervisor(supervisor) = &child.0 {
+                supervisor.check_below(Some(&path))?;
+            }
         }
-        Ok(SupervisorCell::new(
-            (path, id),
-            Arc::clone(system),
-            (self.strategy, self.limit, self.backoff),
-            children,
-        ))
+        Ok(())
+    }
+
+    fn path_below(&self, parent: Option<&Path>) -> Path {
+        match parent {
+            Some(parent) => parent.join(&self.name),
+            None => Path::root(&self.name),
+        }
+    }
+
+    /// Makes the roles of a tree that has been checked; nothing runs yet.
+    pub(crate) fn build(
+        self,
+        parent: Option<&Path>,
+        id: ChildId,
+        system: &Arc<Shared>,
+    ) -> Arc<SupervisorCell> {
+        let path = self.path_below(parent);
+        let children = self.children.into_iter().enumerate();
+        let children = children.map(|(n, child)| {
+            let standing = child.standing();
+            (child.build(&path, ChildId(n as u64), system), standing)
+        });
+        let children = children.collect();
+        SupervisorCell::new((path, id), Arc::clone(system), self.settings, children)
     }
 
     fn draw(&self, f: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
         let Supervisor {
             name,
-            strategy,
-            limit,
-            restart,
-            backoff,
+            settings,
+            standing,
             ..
         } = self;
+        let Settings {
+            strategy,
+            limit,
+            backoff,
+            auto_shutdown,
+            max_children,
+        } = settings;
         let (n, within) = (limit.restarts(), limit.within());
         let s = if n == 1 { "" } else { "s" };
         write!(
             f,
-            "{name}: {strategy}, {restart}, at most {n} restart{s} in {within:?}"
+            "{name}: {strategy}, {standing}, at most {n} restart{s} in {within:?}"
         )?;
+        if *auto_shutdown != AutoShutdown::Never {
+            write!(f, ", ends with {auto_shutdown}")?;
+        }
+        if let Some(max) = max_children {
+            write!(f, ", at most {max} children")?;
+        }
         if *backoff != Backoff::default() {
             write!(f, ", {backoff:?}")?;
         }

@@ -15,21 +15,27 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use greenroom_supervision::{Backoff, ChildId, Exit, Law, Limit, Restart, Strategy, Verdict};
+use greenroom_supervision::{AutoShutdown, Backoff, ChildId, Exit, Law, Limit, Strategy, Verdict};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
 
 use crate::book::{Book, Lead, is_first_start, report_restart};
-use crate::error::{StartChildError, StopChildError};
+use crate::error::StartChildError;
 use crate::failure::{Cause, During, catch, say};
 use crate::metrics::{Group, SUPERVISORS};
 use crate::role::{
-    Boss, CUT_OFF_AFTER, Ended, Launched, Note, Permit, RestartReason, Role, StateCell,
+    Boss, Ended, Launched, Note, Permit, Refusal, RestartReason, Role, SUPERVISOR, Standing,
+    StateCell,
 };
 use crate::shared::{Shared, after as in_future};
 use crate::snapshot::{ActorState, Seen};
 use crate::{Failure, Path};
+
+mod orders;
+mod stopping;
+
+use stopping::Dying;
 
 /// How many commands may wait for a supervisor; further callers wait for a place.
 const COMMANDS_MAX: usize = 256;
@@ -39,11 +45,10 @@ pub(crate) struct SupervisorCell {
     pub(crate) path: Path,
     id: ChildId,
     pub(crate) system: Arc<Shared>,
-    strategy: Strategy,
-    pub(crate) limit: Limit,
-    backoff: Backoff,
-    /// Those it was built with; they are numbered by their places here, newcomers from there on.
-    pub(crate) children: Vec<(Arc<dyn Role>, Restart)>,
+    is_dynamic: bool,
+    settings: Mutex<Settings>,
+    /// Those that each life of it begins with, in the order of their numbers.
+    pub(crate) children: Mutex<Vec<(Arc<dyn Role>, Standing)>>,
     next_id: AtomicU64,
     group: Arc<Group>,
     state: StateCell,
@@ -61,12 +66,34 @@ const RUN: u8 = 0;
 const STOP: u8 = 1;
 const DRAIN: u8 = 2;
 
+/// How a supervisor goes about its work; each can be changed while it runs, but for whether it is dynamic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) strategy: Strategy,
+    pub(crate) limit: Limit,
+    pub(crate) backoff: Backoff,
+    pub(crate) auto_shutdown: AutoShutdown,
+    /// How many children there may be when one more is to be started.
+    pub(crate) max_children: Option<usize>,
+}
+
+impl Settings {
+    /// The limit that the law goes by.
+    pub(crate) fn limit_in_force(&self) -> Limit {
+        #[cfg(greenroom_planted)]
+        if crate::planted::is_planted(crate::planted::Bug::LimitOffByOne) {
+            return Limit::new(self.limit.restarts() + 1, self.limit.within());
+        }
+        self.limit
+    }
+}
+
 impl SupervisorCell {
     pub(crate) fn new(
         (path, id): (Path, ChildId),
         system: Arc<Shared>,
-        (strategy, limit, backoff): (Strategy, Limit, Backoff),
-        children: Vec<(Arc<dyn Role>, Restart)>,
+        settings: Settings,
+        children: Vec<(Arc<dyn Role>, Standing)>,
     ) -> Arc<Self> {
         Arc::new(SupervisorCell {
             path,
@@ -74,10 +101,9 @@ impl SupervisorCell {
             next_id: AtomicU64::new(children.len() as u64),
             group: system.meters.group(SUPERVISORS),
             system,
-            strategy,
-            limit,
-            backoff,
-            children,
+            is_dynamic: settings.strategy == Strategy::Dynamic,
+            settings: Mutex::new(settings),
+            children: Mutex::new(children),
             state: StateCell::new(ActorState::Stopped),
             restarts: AtomicU64::new(0),
             incarnation: AtomicU64::new(0),
@@ -114,25 +140,21 @@ impl SupervisorCell {
         self.lead.lock().clone()
     }
 
+    pub(crate) fn settings(&self) -> Settings {
+        *self.settings.lock()
+    }
+
     /// A law for one life.
     pub(crate) fn law(&self, seed: u64) -> Law {
-        let limit = self.limit;
-        #[cfg(greenroom_planted)]
-        let limit = match crate::planted::is_planted(crate::planted::Bug::LimitOffByOne) {
-            true => Limit::new(limit.restarts() + 1, limit.within()),
-            false => limit,
-        };
-        Law::new(self.strategy, limit, self.backoff, seed)
+        let settings = self.settings();
+        let limit = settings.limit_in_force();
+        Law::new(settings.strategy, limit, settings.backoff, seed)
+            .auto_shutdown(settings.auto_shutdown)
     }
 
     /// Whether it has not been told to stop.
     pub(crate) fn is_to_run(&self) -> bool {
         self.order.load(Ordering::Acquire) == RUN
-    }
-
-    /// Whether a restart concerns one child alone.
-    pub(crate) fn restarts_one(&self) -> bool {
-        matches!(self.strategy, Strategy::OneForOne | Strategy::Dynamic)
     }
 }
 
@@ -146,7 +168,11 @@ impl Role for SupervisorCell {
     }
 
     fn kind(&self) -> String {
-        "supervisor".to_owned()
+        SUPERVISOR.to_owned()
+    }
+
+    fn is_supervisor(&self) -> bool {
+        true
     }
 
     fn launch(self: Arc<Self>, boss: Boss) -> Launched {
@@ -201,7 +227,8 @@ impl Role for SupervisorCell {
     fn cut_off(self: Arc<Self>, _: u64) {}
 
     fn retire(&self) {
-        for (role, _) in self.children.iter().rev() {
+        let children = self.children.lock().clone();
+        for (role, _) in children.iter().rev() {
             role.retire();
         }
         self.state.set(ActorState::Stopped);
@@ -232,7 +259,7 @@ impl Role for SupervisorCell {
             capacity: 0,
             handling: None,
             mailbox: None,
-            is_dynamic: self.strategy == Strategy::Dynamic,
+            is_dynamic: self.is_dynamic,
         }
     }
 
@@ -271,22 +298,13 @@ struct Life {
     backlog: VecDeque<Note>,
     /// Children that wait for their restart.
     pending: Vec<Pending>,
-    /// First starts that failed before whoever wanted them asked.
+    /// First starts that came to nothing before whoever wanted them asked.
     failed: Vec<(ChildId, Ended)>,
 }
 
 struct Pending {
     due: Instant,
     start: Vec<ChildId>,
-}
-
-/// A life that was told to stop and is waited for.
-struct Dying {
-    incarnation: u64,
-    role: Arc<dyn Role>,
-    /// When patience ends; `None` for a supervisor, whose children have deadlines of their own.
-    deadline: Option<Instant>,
-    killed: bool,
 }
 
 /// Why children could not be started.
@@ -362,8 +380,14 @@ impl Life {
                 } => {
                     if verdict.is_none() && is_first_start(incarnation, &ended) {
                         // Its end is read with this note: nobody may wait for it, or start it again.
-                        self.lead.with(|book| book.failed_at_first(id));
+                        self.lead.with(|book| book.failed_at_first(id, &ended));
                         self.failed.push((id, ended));
+                        continue;
+                    }
+                    if ended.is_ignored {
+                        if self.lead.with(|book| book.is_over(id, incarnation)) {
+                            self.leave_down(id);
+                        }
                         continue;
                     }
                     let ask = || self.lead.with(|book| book.exited(id, incarnation, &ended));
@@ -373,9 +397,7 @@ impl Life {
                         return ending;
                     }
                 }
-                note @ (Note::Start { .. } | Note::StopChild { .. })
-                    if self.is_asked_in_a_start(&note) =>
-                {
+                note @ Note::Order { .. } if self.is_asked_in_a_start(&note) => {
                     self.refuse(note);
                 }
                 Note::Launched {
@@ -385,25 +407,9 @@ impl Life {
                 } => {
                     let _ = reply.send(self.see_up(id, incarnation).await);
                 }
-                Note::Start {
-                    role,
-                    restart,
-                    reply,
-                    permit,
-                    ..
-                } => {
+                Note::Order { order, permit, .. } => {
                     let _held = permit;
-                    // The caller may be gone; the child is there all the same.
-                    let _ = reply.send(self.start_new(role, restart).await);
-                }
-                Note::StopChild {
-                    path,
-                    reply,
-                    permit,
-                    ..
-                } => {
-                    let _held = permit;
-                    let _ = reply.send(self.stop_for_good(&path).await);
+                    self.carry_out(order).await;
                 }
                 Note::Started { .. } | Note::Stop => {}
             }
@@ -502,10 +508,8 @@ impl Life {
                 None
             }
             Verdict::AutoShutdown { .. } => {
-                let supervisor = &self.cell.path;
-                let child = self.role(cause);
-                let child = child.as_ref().map_or("", |role| role.path().as_str());
-                tracing::info!(%supervisor, child, "Significant children are done, shutting down.");
+                let (supervisor, child) = (&self.cell.path, self.path_of(cause));
+                tracing::info!(%supervisor, %child, "The significant children are done, shutting down.");
                 self.stop_all().await;
                 Some(Ended::shutdown())
             }
@@ -526,6 +530,7 @@ impl Life {
                 Some(Ended {
                     exit: Exit::Shutdown,
                     reason: RestartReason::Escalation,
+                    is_ignored: false,
                     failure,
                     last: match reason {
                         RestartReason::Normal => last,
@@ -542,7 +547,7 @@ impl Life {
         let supervisor = &self.cell.path;
         let child = self.role(cause);
         let child = child.as_ref().map_or("", |role| role.path().as_str());
-        let limit = self.cell.limit;
+        let limit = self.cell.settings().limit;
         let (restarts, within) = (limit.restarts(), limit.within());
         if tracing::dispatcher::has_been_set() {
             tracing::error!(%supervisor, child, restarts, ?within, "Restart limit used up, giving up.");
@@ -583,6 +588,8 @@ impl Life {
     }
 
     /// Starts these children in order, each when the one before it is up.
+    ///
+    /// One that says that there is nothing to run is left down, and the next one is started.
     async fn start(&mut self, ids: &[ChildId]) -> Result<(), NotStarted> {
         for &id in ids {
             if self.order() != RUN {
@@ -614,13 +621,21 @@ impl Life {
         self.lead.await_child(id);
         let has_failed = self.failed.iter().position(|(failed, _)| *failed == id);
         let why = if let Some(n) = has_failed {
-            NotStarted::Failed(id, self.failed.swap_remove(n).1)
+            let (_, ended) = self.failed.swap_remove(n);
+            if ended.is_ignored {
+                let ignored = StartChildError::Ignored(self.path_of(id));
+                self.leave_down(id);
+                return Err(ignored);
+            }
+            NotStarted::Failed(id, ended)
         } else if !self.is_starting_still(id, incarnation) {
             // It came up meanwhile, or has been stopped since.
             return Ok(());
         } else {
+            let path = self.path_of(id);
             match self.await_start(id, incarnation).await {
-                Ok(()) => return Ok(()),
+                Ok(()) if self.is_up(id) => return Ok(()),
+                Ok(()) => return Err(StartChildError::Ignored(path)),
                 Err(why) => why,
             }
         };
@@ -638,6 +653,7 @@ impl Life {
         })
     }
 
+    /// Waits until this life of a child is up, or has said that there is nothing to run.
     async fn await_start(&mut self, id: ChildId, incarnation: u64) -> Result<(), NotStarted> {
         let this = (id, incarnation);
         // Of one that was launched on the spot the news may be there already.
@@ -668,6 +684,10 @@ impl Life {
                         }
                         book.last_failure.clone_from(&ended.failure);
                     });
+                    if ended.is_ignored {
+                        self.leave_down(id);
+                        return Ok(());
+                    }
                     return Err(NotStarted::Failed(id, ended));
                 }
                 Some(Note::Stop) | None => {
@@ -697,6 +717,19 @@ impl Life {
         asker.is_some_and(|asker| self.lead.with(|book| book.is_starting(asker)))
     }
 
+    /// Whether it has a life.
+    fn is_up(&self, id: ChildId) -> bool {
+        self.lead.with(|book| {
+            let child = book.table.get(id.0);
+            child.is_some_and(|child| child.running.is_some())
+        })
+    }
+
+    fn path_of(&self, id: ChildId) -> Path {
+        self.role(id)
+            .map_or_else(|| self.cell.path.clone(), |role| role.path().clone())
+    }
+
     fn role(&self, id: ChildId) -> Option<Arc<dyn Role>> {
         self.lead
             .with(|book| book.table.get(id.0).map(|child| Arc::clone(&child.role)))
@@ -705,136 +738,18 @@ impl Life {
     /// Whether a command is to be answered now: those who are stopped must not wait for their own
     /// end, and of a supervisor that stops nobody need wait.
     fn cannot_wait(&self, dying: &BTreeMap<ChildId, Dying>, note: &Note) -> bool {
-        let is_command = matches!(
-            note,
-            Note::Start { .. } | Note::StopChild { .. } | Note::Launched { .. }
-        );
+        let is_command = matches!(note, Note::Order { .. } | Note::Launched { .. });
         let is_dying = || dying.values().any(|d| note.is_asked_by(d.role.path()));
         is_command && (self.order() != RUN || is_dying())
     }
 
     /// Answers a command that cannot be carried out.
     fn refuse(&self, note: Note) {
-        let path = || self.cell.path.clone();
-        if self.order() == RUN {
-            let start = StartChildError::WouldDeadlock(path());
-            note.refuse(start, StopChildError::WouldDeadlock(path()));
-        } else {
-            let start = StartChildError::SupervisorStopped(path());
-            note.refuse(start, StopChildError::SupervisorStopped(path()));
-        }
-    }
-
-    /// Stops a child that runs and waits until it is down; one that waits for its restart stays down.
-    async fn stop_child(&mut self, id: ChildId, drain: bool) {
-        for pending in &mut self.pending {
-            pending.start.retain(|other| *other != id);
-        }
-        let dying = self.tell_to_stop(id, drain);
-        self.await_ends(dying.into_iter().collect()).await;
-    }
-
-    /// Tells a child that runs to stop.
-    fn tell_to_stop(&self, id: ChildId, drain: bool) -> Option<(ChildId, Dying)> {
-        let (role, incarnation) = self.lead.with(|book| {
-            let child = book.table.get(id.0)?;
-            Some((Arc::clone(&child.role), child.running?.get()))
-        })?;
-        if role.stop_within() == Some(Duration::ZERO) {
-            // It is not asked, even if it could answer at once.
-            role.kill(incarnation);
-            return Some((id, Dying::killed(incarnation, &role)));
-        }
-        if self.order() != RUN && role.state() == ActorState::Starting {
-            // A start that hangs must not hold up the stop.
-            role.kill(incarnation);
-        } else {
-            role.stop(incarnation, drain);
-        }
-        Some((id, Dying::new(incarnation, &role)))
-    }
-
-    /// Waits until these lives are over; each that misses its deadline is cut off.
-    async fn await_ends(&mut self, mut dying: BTreeMap<ChildId, Dying>) {
-        self.lead.with(|book| {
-            for id in dying.keys() {
-                if let Some(child) = book.table.get_mut(id.0) {
-                    child.running = None;
-                }
-            }
-        });
-        fn is_over(dying: &mut BTreeMap<ChildId, Dying>, note: &Note) -> bool {
-            let Note::Ended {
-                id, incarnation, ..
-            } = note
-            else {
-                return false;
-            };
-            let is_over = dying.get(id).is_some_and(|d| d.incarnation == *incarnation);
-            if is_over {
-                dying.remove(id);
-            }
-            is_over
-        }
-        // Some may have ended while something else was waited for.
-        let backlog = std::mem::take(&mut self.backlog);
-        for note in backlog {
-            if self.cannot_wait(&dying, &note) {
-                self.refuse(note);
-            } else if !is_over(&mut dying, &note) {
-                self.backlog.push_back(note);
-            }
-        }
-        let earliest =
-            |dying: &BTreeMap<ChildId, Dying>| dying.values().filter_map(|d| d.deadline).min();
-        let mut due = earliest(&dying);
-        while !dying.is_empty() {
-            match self.receive(due).await {
-                Some(note) if is_over(&mut dying, &note) => {}
-                Some(note) if self.cannot_wait(&dying, &note) => self.refuse(note),
-                Some(note) => self.backlog.push_back(note),
-                None => {
-                    let now = Instant::now();
-                    dying.retain(|_, d| {
-                        d.deadline.is_none_or(|deadline| deadline > now) || d.lose_patience(now)
-                    });
-                    due = earliest(&dying);
-                }
-            }
-        }
-    }
-
-    /// Stops all children for good.
-    async fn stop_all(&mut self) {
-        let drain = self.order() == DRAIN;
-        self.stop_each(drain).await;
-        self.let_go();
-    }
-
-    /// Stops all children, the latest first; those of a dynamic supervisor together.
-    async fn stop_each(&mut self, drain: bool) {
-        self.pending.clear();
-        let ids: Vec<ChildId> = self.lead.with(|book| book.law.children().rev().collect());
-        if self.cell.strategy == Strategy::Dynamic {
-            let dying = ids
-                .iter()
-                .filter_map(|id| self.tell_to_stop(*id, drain))
-                .collect();
-            self.await_ends(dying).await;
-        }
-        for id in ids {
-            self.stop_child(id, drain).await;
-            if drain && let Some(role) = self.role(id) {
-                role.retire();
-            }
-        }
-    }
-
-    /// Ends the roles that do not come back with a restart of this supervisor: those it was not built with.
-    fn let_go(&self) {
-        for role in self.lead.with(|book| book.newcomers()) {
-            role.retire();
-        }
+        let why = match self.order() {
+            RUN => Refusal::WouldDeadlock,
+            _ => Refusal::SupervisorStopped,
+        };
+        note.refuse(why, &self.cell.path);
     }
 
     /// Ends the role of a child that leaves the tree.
@@ -844,77 +759,12 @@ impl Life {
         }
     }
 
-    async fn start_new(
-        &mut self,
-        role: Arc<dyn Role>,
-        restart: Restart,
-    ) -> Result<(), StartChildError> {
-        if !self.lead.with(|book| book.add_new(&role, restart)) {
-            return Err(StartChildError::AlreadyStarted(role.path().clone()));
+    /// Leaves a child down: it keeps its place, unless it is not to come back.
+    fn leave_down(&mut self, id: ChildId) {
+        if self.lead.with(|book| book.law.stopped(id)) == Verdict::Forget {
+            self.forget(id);
+        } else if let Some(role) = self.lead.with(|book| book.keep(id)) {
+            role.retire();
         }
-        let id = role.id();
-        match self.start(&[id]).await {
-            Ok(()) => Ok(()),
-            Err(why) => Err(self.not_started(id, why)),
-        }
-    }
-
-    /// Forgets a new child that did not come up.
-    fn not_started(&mut self, id: ChildId, why: NotStarted) -> StartChildError {
-        self.forget(id);
-        match why {
-            NotStarted::Failed(
-                _,
-                Ended {
-                    failure: Some(failure),
-                    ..
-                },
-            ) => StartChildError::Failed(failure),
-            _ => StartChildError::SupervisorStopped(self.cell.path.clone()),
-        }
-    }
-
-    async fn stop_for_good(&mut self, path: &Path) -> Result<(), StopChildError> {
-        let Some(id) = self.lead.with(|book| book.find(path.as_str())) else {
-            return Err(StopChildError::NotFound(path.clone()));
-        };
-        self.stop_child(id, true).await;
-        self.forget(id);
-        Ok(())
-    }
-}
-
-impl Dying {
-    fn new(incarnation: u64, role: &Arc<dyn Role>) -> Self {
-        let deadline = role.stop_within().map(in_future);
-        Dying {
-            incarnation,
-            role: Arc::clone(role),
-            deadline,
-            killed: false,
-        }
-    }
-
-    /// The same for one that has been cut short.
-    fn killed(incarnation: u64, role: &Arc<dyn Role>) -> Self {
-        Dying {
-            deadline: Some(in_future(CUT_OFF_AFTER)),
-            killed: true,
-            ..Dying::new(incarnation, role)
-        }
-    }
-
-    /// Cuts the life short; `false` if that has been done before and it is left behind.
-    fn lose_patience(&mut self, now: Instant) -> bool {
-        if self.killed {
-            tracing::error!(actor = %self.role.path(), "Blocks its thread and is left behind.");
-            Arc::clone(&self.role).cut_off(self.incarnation);
-            return false;
-        }
-        tracing::warn!(actor = %self.role.path(), "Did not stop within its deadline, cutting it off.");
-        self.role.kill(self.incarnation);
-        self.killed = true;
-        self.deadline = Some(now + CUT_OFF_AFTER);
-        true
     }
 }

@@ -276,7 +276,8 @@ impl System {
     }
 
     async fn raise(&self, tree: Supervisor) -> Result<(), StartError> {
-        let root = tree.build(None, ChildId(0), &self.shared)?;
+        tree.check()?;
+        let root = tree.build(None, ChildId(0), &self.shared);
         *self.shared.root_path.lock() = Some(root.path().clone());
         *self.shared.root.lock() = Some(Arc::clone(&root) as Arc<dyn Role>);
         let (notes, mut inbox) = mpsc::unbounded_channel();
@@ -797,11 +798,11 @@ mod tests {
         let pool = system.find_role::<SupervisorCell>("app/pool", "supervisor");
         let pool = pool.expect("it is there");
         let spec = Late::spec("late", ());
-        let (path, restart) = (pool.path.join("late"), spec.restart);
+        let (path, standing) = (pool.path.join("late"), spec.standing);
         let late = spec.cell(path, pool.next_id(), Arc::clone(&system.shared), true);
         let lead = pool.lead().expect("it runs");
         let role = Arc::clone(&late) as Arc<dyn Role>;
-        let launched = lead.start(&role, restart);
+        let launched = lead.start(&role, standing);
         assert!(matches!(launched, AtOnce::Launched(..)));
         // Whoever launched it does not get on meanwhile, and another has it stopped.
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -823,6 +824,26 @@ mod tests {
         assert!(lead.notes.send(note).is_ok());
         let started = answer.await.expect("it is answered");
         assert!(matches!(started, Err(StartChildError::Failed(_))));
+        system.stop().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn x06_the_end_of_a_life_that_is_none_is_no_news() {
+        let tree = Supervisor::one_for_one("app").child(Idle::spec("idle", ()));
+        let builder = System::builder().in_current_runtime();
+        let system = builder.start(tree).await.expect("it starts");
+        let app = system.find_role::<SupervisorCell>("app", "supervisor");
+        let lead = app.expect("it is there").lead().expect("it runs");
+        // Of nobody's child, and of a life of the child's that is not this one.
+        for (id, incarnation) in [(7, 1), (0, 0), (0, 9)] {
+            for ended in [Ended::shutdown(), Ended::killed()] {
+                lead.note_end(ChildId(id), incarnation, ended, None);
+            }
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let app = system.supervisor("app").expect("it is still there");
+        let idle = app.child("idle").expect("and so is its child");
+        assert_eq!((idle.state, idle.incarnation), (ActorState::Running, 1));
         system.stop().await;
     }
 }

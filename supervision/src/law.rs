@@ -342,6 +342,14 @@ impl Law {
         found.is_some()
     }
 
+    /// Returns when a child is started again and whether it is significant; `None` if it is not in
+    /// the book.
+    #[must_use]
+    pub fn terms(&self, child: ChildId) -> Option<(Restart, bool)> {
+        let (_, seat) = self.find(child)?;
+        Some((seat.restart, seat.is_significant))
+    }
+
     /// Returns the number of restarts that count against the limit at `now`.
     ///
     /// It is at most one more than the limit allows: the one that made the law escalate. After the

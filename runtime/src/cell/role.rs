@@ -124,7 +124,21 @@ impl<A: Actor> Role for ActorCell<A> {
     }
 
     fn stop_within(&self) -> Option<Duration> {
-        Some(self.terms().stop_within)
+        let changed = self
+            .extras
+            .get()
+            .and_then(|extras| *extras.stop_within.lock());
+        Some(changed.unwrap_or(self.terms().stop_within))
+    }
+
+    fn set_stop_within(&self, limit: Duration) {
+        if self.stop_within() != Some(limit) {
+            *self.extras().stop_within.lock() = Some(limit);
+        }
+    }
+
+    fn is_built_once(&self) -> bool {
+        self.whose.is_one()
     }
 
     fn mark_restarting(&self, reason: RestartReason) {

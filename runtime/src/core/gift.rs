@@ -29,6 +29,11 @@ impl Whose {
     pub(crate) const fn one() -> Self {
         Whose(AtomicU8::new(ONE))
     }
+
+    /// Whether it is for one, who may have it already.
+    pub(crate) fn is_one(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != EVERYBODY
+    }
 }
 
 impl<T> Gift<T> {

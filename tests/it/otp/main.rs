@@ -26,12 +26,18 @@ macro_rules! drive {
     };
 }
 
+mod doubles;
+
 #[path = "."]
 mod on_tasks {
     drive!(Driver::Tasks);
 
+    mod admin;
+    mod dynamic;
     mod failing;
+    mod live;
     mod restart_types;
+    mod significant;
     mod starting;
     mod stop;
     mod strategies;
@@ -41,8 +47,12 @@ mod on_tasks {
 mod simulated {
     drive!(Driver::Simulated);
 
+    mod admin;
+    mod dynamic;
     mod failing;
+    mod live;
     mod restart_types;
+    mod significant;
     mod starting;
     mod stop;
     mod strategies;

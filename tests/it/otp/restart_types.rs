@@ -29,7 +29,7 @@ async fn is_kept(system: &System, script: &Script) -> bool {
     let again = app.start_child(Scripted::spec("it", script.clone())).await;
     match again {
         Ok(_) => false,
-        Err(StartChildError::AlreadyStarted(_)) => true,
+        Err(StartChildError::AlreadyPresent(_)) => true,
         Err(other) => panic!("{other}"),
     }
 }

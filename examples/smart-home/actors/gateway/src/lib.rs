@@ -203,12 +203,13 @@ impl DeviceGateway {
                 let spec = DeviceDriver::spec(child, Arc::new(device));
                 let driver = match pool.start_child(spec).await {
                     Ok(driver) => driver,
-                    Err(StartChildError::AlreadyStarted(path)) => {
-                        match cx.system().find(path.as_str()) {
-                            Ok(driver) => driver,
-                            Err(error) => return Outcome::Crashed(error.to_string()),
-                        }
-                    }
+                    Err(
+                        StartChildError::AlreadyStarted(path)
+                        | StartChildError::AlreadyPresent(path),
+                    ) => match cx.system().find(path.as_str()) {
+                        Ok(driver) => driver,
+                        Err(error) => return Outcome::Crashed(error.to_string()),
+                    },
                     Err(error) => return Outcome::Unusable(error.to_string()),
                 };
                 let Ok((_, skills)) = driver.ask(Describe).await else {
