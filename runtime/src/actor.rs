@@ -95,7 +95,8 @@ pub trait Actor: Sized + Send + 'static {
     ///
     /// # Errors
     ///
-    /// An `Err` is reported as a failure; the actor has stopped all the same.
+    /// An `Err` is reported, and is then how the life ended, as in OTP: an actor that stopped by itself has failed
+    /// after all, and is started again unless it is [temporary](crate::Restart::Temporary).
     fn stop(
         &mut self,
         cx: &mut Context<Self>,

@@ -15,9 +15,11 @@ use crate::entry::{Asked, Back, Entry, Limit, Offered, Receive, Refused, Way};
 use crate::envelope::{NoReply, Parcel};
 use crate::error::{AskError, TellError, TryTellError};
 use crate::mailbox::words::WhenFull;
-use crate::role::{is_in_actor, wait_after_all};
+use crate::role::{Role, is_in_actor, wait_after_all};
 use crate::shared::after;
+use crate::stop::Stop;
 use crate::waits::{Asking, Awaited};
+use crate::watchers::Watched;
 use crate::{Actor, Handler, Message, Path};
 
 /// How long an [`ask`](ActorRef::ask) waits for its reply unless it says otherwise.
@@ -141,6 +143,74 @@ impl<A: Actor> ActorRef<A> {
         M: Message,
     {
         Ask::new(&*self.cell, message)
+    }
+
+    /// Ends the life that goes on, after the message that it handles, and waits for the end.
+    ///
+    /// It ends [normally](crate::ExitReason::Normal), as by
+    /// [`Context::stop`](crate::Context::stop): what is queued waits, and a
+    /// [permanent](crate::Restart::Permanent) actor is started again. Once this has
+    /// returned, it has been decided what follows: the next life goes on, or the
+    /// name is free. To take an actor out of the tree, ask its
+    /// [supervisor](crate::SupervisorRef::stop_child).
+    ///
+    /// There is no time limit unless [`Stop::within`] sets one.
+    ///
+    /// # Errors
+    ///
+    /// [`StopError`](crate::StopError) when no life goes on, the time is up, the life
+    /// ends in another way, or the actor waits for the one that calls this.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future once it was polled does not take the order back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{convert::Infallible, time::Duration};
+    /// # use greenroom::prelude::*;
+    /// use greenroom::StopError;
+    /// # struct Clerk;
+    /// # impl Actor for Clerk {
+    /// #     type Args = ();
+    /// #     type Error = Infallible;
+    /// #     async fn start((): (), _: &mut Context<Self>) -> Result<Self, Infallible> { Ok(Clerk) }
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # greenroom::block_on(async {
+    /// let tree = Supervisor::one_for_one("office")
+    ///     .child(Clerk::spec("clerk", ()).restart(Restart::Temporary));
+    /// let system = System::start(tree).await?;
+    /// let clerk = system.find::<Clerk>("office/clerk")?;
+    /// clerk.stop().within(Duration::from_secs(1)).await?;
+    /// assert!(system.find::<Clerk>("office/clerk").is_err());
+    /// assert!(matches!(clerk.stop().await, Err(StopError::NotRunning(_))));
+    /// # system.stop().await;
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    pub fn stop(&self) -> Stop {
+        Stop::new(self.watched())
+    }
+
+    /// Ends the life that goes on at its next await, in the middle of whatever it does.
+    ///
+    /// [`Actor::stop`](Actor::stop) is not called; the message in hand is a dead
+    /// letter, and what is queued waits for the next life. To its supervisor the
+    /// actor was [killed](crate::ExitReason::Killed), which is a failure. Where no life
+    /// goes on nothing happens. A handler that blocks its thread is not ended before it
+    /// lets go of it.
+    pub fn kill(&self) {
+        let (life, goes_on) = self.cell.life();
+        if goes_on {
+            Role::kill(&*self.cell, life);
+        }
+    }
+
+    pub(crate) fn watched(&self) -> Arc<dyn Watched> {
+        Arc::clone(&self.cell) as Arc<dyn Watched>
     }
 
     /// Returns this reference as one that only knows the message.

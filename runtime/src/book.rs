@@ -158,6 +158,7 @@ impl Lead {
         // What follows may run code of authors: not under the lock.
         Arc::clone(&role).go(launched);
         report_restart(&*role, reason, Duration::ZERO);
+        role.announce();
     }
 
     /// Begins the next life if the law says so and nothing stands against it, or else writes a note.

@@ -1,7 +1,7 @@
 //! An actor's role: what stays of it when it is restarted.
 //!
-//! Beside it: the role as senders have it ([`receive`]), as its supervisor has it ([`role`]), and how its lives
-//! are [`run`].
+//! Beside it: the role as senders have it ([`receive`]), as its supervisor has it ([`role`]), as those have it who
+//! [watch](watched) it, and how its lives are [`run`].
 
 #![allow(unsafe_code)]
 
@@ -37,13 +37,15 @@ use crate::simulation::{Moment, Step};
 use crate::snapshot::ActorState;
 use crate::tally::Dropped;
 use crate::waits::Node;
-use crate::{Actor, Event, Handler, Path, START_WITHIN, STOP_WITHIN};
+use crate::watchers::Watchers;
+use crate::{Actor, Event, ExitReason, Handler, Path, START_WITHIN, STOP_WITHIN};
 
 mod receive;
 mod role;
 mod run;
 #[cfg(all(test, not(greenroom_loom)))]
 mod tests;
+mod watched;
 
 /// What stays of an actor when it is restarted; what a message touches stands first.
 #[repr(C)]
@@ -73,6 +75,7 @@ struct Extras {
     /// Where being ready is a task: the waker of the running life's.
     task: Mutex<Option<Waker>>,
     topics: Mutex<Vec<Arc<dyn AnyTopic>>>,
+    watchers: OnceBox<Watchers>,
     /// From when it first waits, is waited for, or is seen at work.
     node: OnceLock<Arc<Node>>,
     /// The latest life whose start said that there is nothing to run.
@@ -325,7 +328,12 @@ impl<A: Actor> ActorCell<A> {
     }
 
     fn report_stuck(&self, incarnation: u64, message: &'static str) {
-        let failure = self.fail(incarnation, During::Message(message), Cause::Killed);
+        let why = match self.state.get() {
+            ActorState::Stopping => "did not stop within its deadline",
+            _ => "was killed",
+        };
+        let cause = Cause::Killed(why.to_owned());
+        let failure = self.fail(incarnation, During::Message(message), cause);
         let text = failure.text();
         self.dead_letter(incarnation, message, DeadLetterReason::Failed, text);
     }
@@ -417,6 +425,7 @@ impl<A: Actor> ActorCell<A> {
         if in_flight && let Some(table) = self.in_hand.get() {
             self.report_stuck(incarnation, (table.message_type)());
         }
+        self.fall(incarnation, || ExitReason::Killed);
         resting.map(|life| self.dispose(life))
     }
 

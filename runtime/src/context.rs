@@ -3,8 +3,8 @@
 use std::fmt;
 use std::future::{Future, pending, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_core::Stream;
@@ -18,12 +18,14 @@ use crate::entry::{Entry, Receive, Refused, Way};
 use crate::envelope::{AnyReply, Parcel, TaskState, Tie};
 use crate::failure::{Cause, During, catch};
 use crate::mailbox::words::Control;
+use crate::monitor::Teller;
 use crate::registry::Delivery;
-use crate::role::{CUT_OFF_AFTER, Role};
+use crate::role::{CUT_OFF_AFTER, Ended, Role};
 use crate::shared::after as in_future;
 use crate::simulation::Step;
 use crate::snapshot::ActorState;
-use crate::{Actor, ActorRef, Event, Handler, Message, Path, System};
+use crate::watchers::{Watched, Watcher, link, unlink, watch};
+use crate::{Actor, ActorRef, Down, Event, Handler, Message, Monitor, Path, System};
 
 /// What a life of an actor can do; every handler gets it.
 ///
@@ -36,14 +38,54 @@ pub struct Context<A: Actor> {
     cell: Arc<ActorCell<A>>,
     /// How many messages the one that is timed stands for.
     untimed: u32,
-    stop: bool,
+    end: End,
     /// When the handler that runs was called, if it is timed.
     begun: Option<Instant>,
     incarnation: u64,
-    /// Ends the tasks when it is dropped; most actors have none.
-    tasks: Option<Box<JoinSet<()>>>,
+    /// What few lives have.
+    rare: Option<Box<Rare>>,
     /// Who asked for the message in hand.
     reply: Alone<Option<AnyReply>>,
+}
+
+/// Whether a life has asked for its own end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    No,
+    Normal,
+    Shutdown,
+}
+
+#[derive(Default)]
+struct Rare {
+    /// Ends the tasks when it is dropped.
+    tasks: Option<JoinSet<()>>,
+    /// Why it shuts itself down.
+    why: Option<Arc<str>>,
+    /// What it monitors, and some that it does not any more.
+    watching: Vec<Weak<dyn Watcher>>,
+}
+
+impl Rare {
+    fn watch(&mut self, watcher: &Arc<dyn Watcher>) {
+        // Those that are over are forgotten each time that the list would grow, so it is at most twice too long.
+        if self.watching.len() == self.watching.capacity() {
+            self.watching.retain(|watcher| watcher.strong_count() > 0);
+            self.watching.reserve(self.watching.len().max(4));
+        }
+        self.watching.push(Arc::downgrade(watcher));
+    }
+}
+
+impl Drop for Rare {
+    fn drop(&mut self) {
+        for watcher in self.watching.drain(..) {
+            if let Some(watcher) = watcher.upgrade() {
+                watcher.cancel();
+                watcher.seat().leave();
+            }
+        }
+    }
 }
 
 impl<A: Actor> Context<A> {
@@ -51,8 +93,8 @@ impl<A: Actor> Context<A> {
         Context {
             cell,
             incarnation,
-            tasks: None,
-            stop: false,
+            rare: None,
+            end: End::No,
             begun: None,
             untimed: 0,
             reply: Alone::new(None),
@@ -89,7 +131,40 @@ impl<A: Actor> Context<A> {
     /// [permanent](crate::Restart::Permanent) actor is started again, others stay
     /// down and what is left in their mailbox becomes dead letters.
     pub fn stop(&mut self) {
-        self.stop = true;
+        self.end = End::Normal;
+    }
+
+    /// Ends this life after the current message with [`ExitReason::Shutdown`](crate::ExitReason::Shutdown): it could
+    /// not go on, and that is no failure.
+    ///
+    /// As after [`stop`](Self::stop), a permanent actor is started again and others
+    /// stay down. Those who watch are told why; an empty text is no reason. The
+    /// latest of several calls counts.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use greenroom::prelude::*;
+    /// # struct Reader;
+    /// # impl Actor for Reader {
+    /// #     type Args = ();
+    /// #     type Error = Infallible;
+    /// #     async fn start((): (), _: &mut Context<Self>) -> Result<Self, Infallible> { Ok(Reader) }
+    /// # }
+    /// # struct Unplugged;
+    /// # impl Message for Unplugged { type Reply = (); }
+    /// impl Handler<Unplugged> for Reader {
+    ///     async fn handle(&mut self, _: Unplugged, cx: &mut Context<Self>) -> Result<(), Infallible> {
+    ///         cx.shutdown("the device was unplugged");
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    pub fn shutdown(&mut self, why: impl Into<Arc<str>>) {
+        let why = why.into();
+        self.rare().why = (!why.is_empty()).then_some(why);
+        self.end = End::Shutdown;
     }
 
     /// Ends a start for which there is nothing to run, which is no failure; to be awaited in [`Actor::start`].
@@ -136,7 +211,26 @@ impl<A: Actor> Context<A> {
 
     #[inline(always)]
     pub(crate) fn stop_requested(&self) -> bool {
-        self.stop
+        self.end != End::No
+    }
+
+    /// How the life ends that has asked for it.
+    pub(crate) fn ending(&mut self) -> Ended {
+        match self.end {
+            End::No | End::Normal => Ended::normal(),
+            End::Shutdown => Ended::shutdown_for(self.rare().why.take()),
+        }
+    }
+
+    /// How much room there is for what it monitors.
+    #[cfg(test)]
+    pub(crate) fn watching(&self) -> usize {
+        let rare = self.rare.as_ref();
+        rare.map_or(0, |rare| rare.watching.capacity())
+    }
+
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 
     #[inline(always)]
@@ -155,7 +249,7 @@ impl<A: Actor> Context<A> {
     }
 
     pub(crate) fn has_tasks(&self) -> bool {
-        self.tasks.is_some()
+        self.rare.as_ref().is_some_and(|rare| rare.tasks.is_some())
     }
 
     /// Ends the work beside the handlers, and waits a little for it to be gone.
@@ -163,10 +257,11 @@ impl<A: Actor> Context<A> {
     /// So a port or a file that it held is free when the next life starts. Work
     /// that blocks its thread is not waited for.
     pub(crate) async fn end_tasks(&mut self) {
-        if let Some(tasks) = &mut self.tasks {
+        let Some(rare) = &mut self.rare else { return };
+        if let Some(tasks) = &mut rare.tasks {
             let _ = tokio::time::timeout(CUT_OFF_AFTER, tasks.shutdown()).await;
         }
-        self.tasks = None;
+        rare.tasks = None;
     }
 
     /// A message is taken in hand.
@@ -280,6 +375,98 @@ impl<A: Actor> Context<A> {
         );
     }
 
+    // ===== others =====
+
+    /// Lets this actor know when a life of another one ends: it is told one [`Down`].
+    ///
+    /// Watched is the life that goes on, or the next one if the actor waits for its
+    /// restart; whoever wants to know of each end monitors again on each `Down`. Where
+    /// the actor has stopped for good, a `Down` says
+    /// [`NotRunning`](crate::ExitReason::NotRunning) at once.
+    ///
+    /// The watch belongs to this life, as timers do. A `Down` takes its place in the
+    /// mailbox as other messages do: where it is full, it waits for room, and a mailbox
+    /// that loses what does not fit may lose it, with a dead letter. Who is to fail
+    /// together with another [links](Self::link).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use greenroom::prelude::*;
+    /// use greenroom::Down;
+    /// # struct Meter;
+    /// # impl Actor for Meter {
+    /// #     type Args = ();
+    /// #     type Error = Infallible;
+    /// #     async fn start((): (), _: &mut Context<Self>) -> Result<Self, Infallible> { Ok(Meter) }
+    /// # }
+    ///
+    /// struct Panel {
+    ///     meter: ActorRef<Meter>,
+    /// }
+    ///
+    /// impl Actor for Panel {
+    ///     type Args = ActorRef<Meter>;
+    ///     type Error = Infallible;
+    ///     async fn start(meter: ActorRef<Meter>, cx: &mut Context<Self>) -> Result<Self, Infallible> {
+    ///         cx.monitor(&meter);
+    ///         Ok(Panel { meter })
+    ///     }
+    /// }
+    ///
+    /// impl Handler<Down> for Panel {
+    ///     async fn handle(&mut self, down: Down, cx: &mut Context<Self>) -> Result<(), Infallible> {
+    ///         println!("no reading: {down}");
+    ///         cx.monitor(&self.meter);
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    pub fn monitor<B: Actor>(&mut self, other: &ActorRef<B>) -> Monitor
+    where
+        A: Handler<Down>,
+    {
+        let role = other.watched();
+        let teller = Teller::new(&self.cell, self.incarnation, &role);
+        let watcher: Arc<dyn Watcher> = Arc::new(teller);
+        self.rare().watch(&watcher);
+        watch(&*role, Arc::clone(&watcher));
+        Monitor::new(watcher)
+    }
+
+    /// Binds this life to that of another actor: neither goes on without the other.
+    ///
+    /// Bound is its life that goes on, or the next one if it waits for its restart.
+    /// However often it is done, from whichever side, there is one link of two
+    /// actors, and it is gone when either life is over. What the end of one means
+    /// for the other:
+    ///
+    /// | the end of one                          | the other                                            |
+    /// |-----------------------------------------|------------------------------------------------------|
+    /// | [`Normal`](crate::ExitReason::Normal)     | goes on                                              |
+    /// | [`Shutdown`](crate::ExitReason::Shutdown) | shuts down in order, for the same reason             |
+    /// | [`Failed`](crate::ExitReason::Failed)     | fails; its [`Failure`](crate::Failure) tells of the first |
+    /// | [`Killed`](crate::ExitReason::Killed)     | ends as killed                                       |
+    /// | it had stopped for good                 | fails                                                |
+    ///
+    /// It ends after the message that it handles, and its supervisor decides what
+    /// follows. Nothing is trapped, as OTP would say: who wants to be told of an
+    /// end, and to live, [monitors](Self::monitor).
+    pub fn link<B: Actor>(&mut self, other: &ActorRef<B>) {
+        let mine = Arc::clone(&self.cell) as Arc<dyn Watched>;
+        link(&mine, self.incarnation, &other.watched());
+    }
+
+    /// Takes the [link](Self::link) to another actor back, whichever of the two had made it.
+    ///
+    /// From here on the end of one is not the other's, also if it has come already.
+    pub fn unlink<B: Actor>(&mut self, other: &ActorRef<B>) {
+        if self.cell.mailbox.is_read_by(self.incarnation) {
+            unlink(&*self.cell, &*other.watched());
+        }
+    }
+
     // ===== what goes on beside the handler =====
 
     /// Tells this actor `message` once, after `delay`.
@@ -361,7 +548,8 @@ impl<A: Actor> Context<A> {
         F: FnOnce(Post<A>) -> Fut,
         Fut: Future<Output = ()> + Send + 'static,
     {
-        let tasks = self.tasks.get_or_insert_default();
+        let rare = self.rare.get_or_insert_default();
+        let tasks = rare.tasks.get_or_insert_default();
         // Forget those that are done, or a life with many timers would grow.
         while tasks.try_join_next().is_some() {}
         let state = Arc::new(TaskState::default());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use greenroom_supervision::BadCombination;
 
-use crate::{ActorState, Failure, Path};
+use crate::{ActorState, ExitReason, Failure, Path};
 
 mod children;
 
@@ -211,6 +211,37 @@ pub enum StopChildError {
     SupervisorStopped(Path),
     /// The actor that asks would wait for its own end.
     WouldDeadlock(Path),
+}
+
+/// Why [`stop`](crate::ActorRef::stop) did not end a life, or not in that way.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum StopError {
+    /// No life of the actor goes on: it has stopped, or waits for its restart.
+    NotRunning(Path),
+    /// The life did not end within the limit; it will after the message that it handles.
+    TimedOut {
+        /// The actor's path.
+        path: Path,
+        /// The limit that ran out.
+        waited: Duration,
+    },
+    /// The life has ended in another way.
+    Ended {
+        /// The actor's path.
+        path: Path,
+        /// How it ended.
+        reason: ExitReason,
+    },
+    /// The actor waits, itself or through others, for the one that stops it; it was not told to stop.
+    ///
+    /// One that wants its own end calls [`Context::stop`](crate::Context::stop).
+    WouldDeadlock {
+        /// The actor's path.
+        path: Path,
+        /// The one that stops it first, and behind each whom it waits for; the last waits for the first.
+        cycle: Vec<Path>,
+    },
 }
 
 /// Why a system is not ready.
@@ -530,6 +561,34 @@ impl fmt::Display for StopChildError {
     }
 }
 
+impl fmt::Display for StopError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StopError::NotRunning(path) => {
+                write!(f, "{path} is not running, so there is nothing to wait for")
+            }
+            StopError::TimedOut { path, waited } => write!(
+                f,
+                "{path} did not end within {waited:?}; it will after the message that it handles, or `kill` it"
+            ),
+            StopError::Ended { path, reason } => {
+                write!(f, "{path} {reason} before it could end normally")
+            }
+            StopError::WouldDeadlock { path, cycle } => {
+                write!(f, "{path} would never end: ")?;
+                for path in cycle {
+                    write!(f, "{path} -> ")?;
+                }
+                let first = cycle.first().unwrap_or(path);
+                write!(
+                    f,
+                    "{first} wait for each other; an actor ends itself with `Context::stop`"
+                )
+            }
+        }
+    }
+}
+
 impl fmt::Display for NotReady {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.path {
@@ -540,6 +599,7 @@ impl fmt::Display for NotReady {
 }
 
 impl Error for StopChildError {}
+impl Error for StopError {}
 impl Error for NotReady {}
 impl Error for StartError {}
 impl Error for StartChildError {}

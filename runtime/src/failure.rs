@@ -43,6 +43,8 @@ pub enum During {
     Background,
     /// Ending a life: `Actor::stop`, or dropping the actor's state.
     Stop,
+    /// Nothing of its own: an actor that it was [linked](crate::Context::link) to had ended.
+    Link,
 }
 
 /// In which way an actor failed.
@@ -53,7 +55,7 @@ pub enum FailureKind {
     Error,
     /// The code panicked.
     Panic,
-    /// The actor did not stop within its deadline and was cut off.
+    /// The actor was [killed](crate::ActorRef::kill), or did not stop within its deadline and was cut off.
     Killed,
 }
 
@@ -79,12 +81,7 @@ impl Failure {
                 panic.location,
                 panic.backtrace,
             ),
-            Cause::Killed => (
-                FailureKind::Killed,
-                "did not stop within its deadline".to_owned(),
-                None,
-                None,
-            ),
+            Cause::Killed(text) => (FailureKind::Killed, text, None, None),
         };
         Failure(Arc::new(Inner {
             path,
@@ -184,6 +181,7 @@ impl fmt::Display for During {
             During::Message(name) => write!(f, "handling {}", ShortType(name)),
             During::Background => f.write_str("in a background task"),
             During::Stop => f.write_str("stopping"),
+            During::Link => f.write_str("by a link"),
         }
     }
 }
@@ -239,7 +237,7 @@ impl fmt::Display for ShortType<'_> {
 pub(crate) enum Cause {
     Error(String),
     Panic(Panic),
-    Killed,
+    Killed(String),
 }
 
 pub(crate) struct Panic {

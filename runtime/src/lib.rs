@@ -164,11 +164,13 @@ mod driver;
 mod entry;
 mod envelope;
 mod error;
+mod exit;
 mod failure;
 mod life;
 #[allow(unsafe_code)]
 mod mailbox;
 mod metrics;
+mod monitor;
 mod path;
 #[cfg(greenroom_planted)]
 pub mod planted;
@@ -181,6 +183,7 @@ mod shared;
 pub mod simulation;
 mod snapshot;
 mod spec;
+mod stop;
 mod supervisor;
 mod supervisor_ref;
 mod system;
@@ -188,6 +191,7 @@ mod tally;
 mod unwinding;
 mod waits;
 mod watch;
+mod watchers;
 
 pub use actor::{Actor, Event, Handler, Message};
 pub use actor_ref::{ASK_TIMEOUT, ActorRef, Ask, Recipient, Tell, WeakActorRef};
@@ -195,19 +199,22 @@ pub use context::{Context, Task};
 pub use dead_letter::{DeadLetter, DeadLetterReason};
 pub use error::{
     AskError, BoxError, ChildInfoError, Escalated, FindError, NotReady, RemoveChildError,
-    RestartChildError, StartChildError, StartError, StopChildError, TellError, TryTellError,
-    UpdateError,
+    RestartChildError, StartChildError, StartError, StopChildError, StopError, TellError,
+    TryTellError, UpdateError,
 };
+pub use exit::ExitReason;
 pub use failure::{During, Failure, FailureKind};
 pub use greenroom_supervision::{AutoShutdown, Backoff, BadCombination, Restart};
 pub use mailbox::words::Overflow;
 pub use metrics::{Family, HistogramReading, Ledger, Metric, MetricKind, Sample, Value};
+pub use monitor::{Down, Monitor};
 pub use path::Path;
 pub use registry::Delivery;
 pub use snapshot::{ActorInfo, ActorState, ChildCounts, ChildInfo, MailboxInfo};
 pub use spec::{
     ChildSpec, MAILBOX_CAPACITY, MAILBOX_CAPACITY_MAX, START_WITHIN, STOP_WITHIN, Spec, Supervisor,
 };
+pub use stop::Stop;
 pub use supervisor_ref::SupervisorRef;
 pub use system::{Builder, DEAD_LETTERS, STUCK_AFTER, System, block_on, blocking};
 pub use waits::WaitsFor;

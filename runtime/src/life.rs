@@ -17,7 +17,6 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
-use greenroom_supervision::Exit;
 use tokio::time::Sleep;
 
 use crate::book::Lead;
@@ -25,14 +24,14 @@ use crate::cell::ActorCell;
 use crate::core::pooled::{Pooled, Then};
 use crate::dead_letter::DeadLetterReason;
 use crate::envelope::{Begun, Check, Letter, NoReply, refuse};
-use crate::failure::{Cause, During, FailureKind, Panic, guarded, text_of};
+use crate::failure::{Cause, During, Failure, FailureKind, Panic, guarded, text_of};
 use crate::mailbox::desk::Desk;
 use crate::mailbox::words::{Control, Left, Next};
-use crate::role::{Boss, Ended, RestartReason, Role, publish_asks};
+use crate::role::{Boss, Ended, Role, publish_asks};
 use crate::simulation::{Moment, Step};
 use crate::snapshot::ActorState;
 use crate::tally::Dropped;
-use crate::{Actor, Context};
+use crate::{Actor, Context, Down, ExitReason};
 
 mod directed;
 
@@ -302,7 +301,7 @@ unsafe fn work<A: Actor>(
             unsafe {
                 // One that was cut off has no say about its end any more.
                 if (*place).stage.cx.stop_requested() && !(*place).desk.is_killed() {
-                    (*place).stop(cell, Ended::normal());
+                    (*place).stop_itself(cell);
                     return None;
                 }
                 if turn.budget == 0 {
@@ -599,6 +598,7 @@ unsafe fn end<A: Actor>(
             incarnation,
             is_cut_off: false,
         });
+        cell.fall(incarnation, || ended.exit_reason());
         boss.ended(incarnation, ended);
     }
 }
@@ -635,8 +635,44 @@ impl<A: Actor> Life<A> {
         match control {
             Control::Stop { drain: false } => self.stop(cell, Ended::shutdown()),
             Control::Stop { drain: true } => self.draining = true,
+            // One that is to stop for good does so in order, and has more to do before.
+            Control::End if self.draining => {}
+            Control::End => self.stop(cell, Ended::normal()),
             Control::Failed(failure) => self.tidy(Ended::failed(failure)),
+            Control::Linked(end) if end.is_meant() => self.end_with(cell, &end.down),
+            Control::Linked(_) => {}
         }
+    }
+
+    /// A life that this one was linked to has ended: it goes the same way.
+    fn end_with(&mut self, cell: &ActorCell<A>, down: &Down) {
+        let incarnation = self.incarnation();
+        match &down.reason {
+            ExitReason::Normal => {}
+            // It is ending in order, and has more time for that than it would have now.
+            ExitReason::Shutdown(_) if self.draining => {}
+            ExitReason::Shutdown(why) => self.stop(cell, Ended::shutdown_for(why.clone())),
+            ExitReason::Killed => {
+                let cause = Cause::Killed(down.to_string());
+                let failure = cell.fail(incarnation, During::Link, cause);
+                self.tidy(Ended {
+                    failure: Some(failure),
+                    ..Ended::killed()
+                });
+            }
+            ExitReason::Failed(_) | ExitReason::NotRunning => {
+                let cause = Cause::Error(down.to_string());
+                let failure = cell.fail(incarnation, During::Link, cause);
+                self.tidy(Ended::failed(failure));
+            }
+        }
+    }
+
+    /// Ends in order, as its own code asked it to.
+    #[cold]
+    fn stop_itself(&mut self, cell: &ActorCell<A>) {
+        let ended = self.stage.cx.ending();
+        self.stop(cell, ended);
     }
 
     /// Ends in order: `Actor::stop` is called.
@@ -693,7 +729,7 @@ impl<A: Actor> Life<A> {
             Phase::Stop => {
                 let failure = cell.fail(incarnation, During::Stop, cause);
                 if let Some(ended) = &mut self.ended {
-                    ended.failure = Some(failure);
+                    ended.fail(failure);
                 }
                 self.phase = Phase::Tidy;
             }
@@ -733,11 +769,21 @@ impl<A: Actor> Life<A> {
         if let Some(future) = self.future.take() {
             let _ = guarded(|| drop(future));
         }
-        let ended = if self.phase == Phase::Start && cell.is_ignored(self.incarnation()) {
+        let incarnation = self.incarnation();
+        let is_starting = self.phase == Phase::Start;
+        let ended = if is_starting && cell.is_ignored(incarnation) {
             // By its own hand: see `Context::ignore`.
             Ended::ignored()
+        } else if is_starting {
+            // Whoever wanted it is to know; it is no news for the log.
+            let (path, cause) = (cell.path.clone(), Cause::Killed("was killed".to_owned()));
+            let failure = Failure::new(path, incarnation, During::Start, cause);
+            Ended {
+                failure: Some(failure),
+                ..Ended::killed()
+            }
         } else {
-            cell.stuck_in(self.incarnation(), &self.desk);
+            cell.stuck_in(incarnation, &self.desk);
             Ended::killed()
         };
         self.ended = Some(Box::new(ended));
@@ -750,61 +796,6 @@ fn error_cause(error: impl fmt::Display) -> Cause {
     let text = text_of(&error);
     let _ = guarded(|| drop(error));
     Cause::Error(text)
-}
-
-impl Ended {
-    pub(crate) fn failed(failure: crate::Failure) -> Self {
-        let reason = match failure.kind() {
-            FailureKind::Error => RestartReason::Error,
-            FailureKind::Panic => RestartReason::Panic,
-            FailureKind::Killed => RestartReason::Killed,
-        };
-        Ended {
-            exit: Exit::Failed,
-            reason,
-            failure: Some(failure),
-            last: None,
-            is_ignored: false,
-        }
-    }
-
-    fn normal() -> Self {
-        Ended {
-            exit: Exit::Normal,
-            reason: RestartReason::Normal,
-            failure: None,
-            last: None,
-            is_ignored: false,
-        }
-    }
-
-    pub(crate) fn shutdown() -> Self {
-        Ended {
-            exit: Exit::Shutdown,
-            reason: RestartReason::Normal,
-            failure: None,
-            last: None,
-            is_ignored: false,
-        }
-    }
-
-    /// There was nothing to run.
-    fn ignored() -> Self {
-        Ended {
-            is_ignored: true,
-            ..Ended::normal()
-        }
-    }
-
-    pub(crate) fn killed() -> Self {
-        Ended {
-            exit: Exit::Killed,
-            reason: RestartReason::Killed,
-            failure: None,
-            last: None,
-            is_ignored: false,
-        }
-    }
 }
 
 /// What follows `Actor::start`: its result goes onto the stage.

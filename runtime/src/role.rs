@@ -15,8 +15,8 @@ use crate::core::ready::Runnable;
 use crate::snapshot::{ActorState, Seen};
 use crate::waits::{DynAsking, Edge, Node};
 use crate::{
-    Failure, Path, RemoveChildError, RestartChildError, StartChildError, StopChildError,
-    Supervisor, UpdateError,
+    Failure, FailureKind, Path, RemoveChildError, RestartChildError, StartChildError,
+    StopChildError, Supervisor, UpdateError,
 };
 
 /// A place in the tree that lives are started in, one after the other.
@@ -56,6 +56,8 @@ pub(crate) trait Role: Send + Sync + 'static {
         false
     }
     fn mark_restarting(&self, reason: RestartReason);
+    /// The supervisor has decided what follows: whoever watched a life that is over is told.
+    fn announce(&self);
     fn state(&self) -> ActorState;
     /// Shows the role as it is now; a scrape lets the deepest level of its mailbox begin anew.
     fn seen(&self, scrape: bool) -> Seen;
@@ -267,6 +269,27 @@ pub(crate) fn wait_for_room(of: &Arc<Node>) -> Option<Edge> {
     Some(current_node()?.wait_for_room(of))
 }
 
+/// Puts an edge into the graph for one who waits for an end, if an actor's code does.
+///
+/// # Errors
+/// When that closes a cycle: whoever is in it, beginning with the one who waits.
+#[cold]
+pub(crate) fn wait_for_end(of: &Arc<Node>) -> Result<Option<Edge>, Vec<Path>> {
+    let Some(waiter) = current_node() else {
+        return Ok(None);
+    };
+    publish_asks();
+    let edge = waiter.wait_for_end(of);
+    match of.way_to(&waiter) {
+        None => Ok(Some(edge)),
+        Some(mut way) => {
+            // The one who waits stands at its end.
+            way.rotate_right(1);
+            Err(way)
+        }
+    }
+}
+
 /// The same for an ask that was not answered where it might have been.
 #[cold]
 pub(crate) fn wait_after_all(of: &Arc<Node>, asking: &DynAsking) {
@@ -353,6 +376,8 @@ pub(crate) struct Ended {
     pub(crate) exit: Exit,
     pub(crate) reason: RestartReason,
     pub(crate) failure: Option<Failure>,
+    /// Of a shutdown: the reason that was given for it.
+    pub(crate) why: Option<Arc<str>>,
     /// Of a supervisor that gave up: the child that ended normally and was one too many.
     pub(crate) last: Option<Path>,
     /// Its start said that there is nothing to run: see `Context::ignore`.
@@ -457,6 +482,15 @@ impl RestartReason {
         RestartReason::Escalation,
         RestartReason::Sibling,
     ];
+
+    /// The reason to restart who failed in this way.
+    pub(crate) fn of(kind: FailureKind) -> Self {
+        match kind {
+            FailureKind::Error => RestartReason::Error,
+            FailureKind::Panic => RestartReason::Panic,
+            FailureKind::Killed => RestartReason::Killed,
+        }
+    }
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {

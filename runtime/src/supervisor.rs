@@ -245,6 +245,14 @@ impl Role for SupervisorCell {
         self.group.count_restart(reason);
     }
 
+    /// Its children ended with it, and come back with it.
+    fn announce(&self) {
+        let children = self.children.lock().clone();
+        for (role, _) in &children {
+            role.announce();
+        }
+    }
+
     fn state(&self) -> ActorState {
         self.state.get()
     }
@@ -497,6 +505,7 @@ impl Life {
                     if let Some(role) = self.role(*id) {
                         report_restart(&*role, reason, after);
                         role.mark_restarting(reason);
+                        role.announce();
                     }
                 }
                 // Started by the main loop also when it is due at once, so that others are
@@ -528,15 +537,14 @@ impl Life {
                     .lead
                     .with(|book| (book.last_failure.take(), book.last_below.take()));
                 Some(Ended {
-                    exit: Exit::Shutdown,
                     reason: RestartReason::Escalation,
-                    is_ignored: false,
                     failure,
                     last: match reason {
                         RestartReason::Normal => last,
                         RestartReason::Escalation => last_below,
                         _ => None,
                     },
+                    ..Ended::shutdown()
                 })
             }
         }

@@ -57,6 +57,7 @@ struct Wait {
 enum Why {
     Reply(Arc<dyn Owed>),
     Room,
+    End,
 }
 
 /// An answer that somebody waits for.
@@ -74,6 +75,8 @@ pub enum WaitsFor {
     Reply,
     /// Room in the mailbox for what it tells or publishes.
     Room,
+    /// The end of its life, which it has [asked for](crate::ActorRef::stop).
+    End,
 }
 
 /// One edge as it was seen from outside.
@@ -128,6 +131,11 @@ impl Node {
         self.add(to, Why::Room)
     }
 
+    /// Notes that this one waits for the end of `to`.
+    pub(crate) fn wait_for_end(self: &Arc<Self>, to: &Arc<Node>) -> Edge {
+        self.add(to, Why::End)
+    }
+
     /// Forgets what a life that was left behind waits for, and how long it has had its message in hand: a role that
     /// ended counts its messages anew.
     pub(crate) fn clear(&self) {
@@ -147,6 +155,7 @@ impl Node {
                 Why::Reply(owed) if owed.seems_settled() => return None,
                 Why::Reply(_) => WaitsFor::Reply,
                 Why::Room => WaitsFor::Room,
+                Why::End => WaitsFor::End,
             };
             let (id, to) = (wait.id, wait.to);
             Some(Seen { id, to, why })
@@ -154,10 +163,11 @@ impl Node {
         seen.collect()
     }
 
-    /// Whom its handler has asked and waits for now.
+    /// Whom its handler has asked, or told to stop, and waits for now.
     fn asked(&self) -> Vec<Arc<Node>> {
         let asked = self.list().into_iter().filter_map(|wait| match &wait.why {
             Why::Reply(owed) => (!owed.is_settled()).then_some(wait.to),
+            Why::End => Some(wait.to),
             Why::Room => None,
         });
         asked.collect()

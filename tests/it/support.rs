@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use greenroom::prelude::*;
-use greenroom::{Builder, Family, Metric, Sample, Value};
+use greenroom::{Builder, Down, Family, Metric, Sample, Value};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -277,6 +277,13 @@ impl Handler<Await> for Scripted {
 impl Handler<Happened> for Scripted {
     async fn handle(&mut self, Happened(n): Happened, _: &mut Context<Self>) -> Ran {
         self.add(format!("happened {n}"));
+        Ok(())
+    }
+}
+
+impl Handler<Down> for Scripted {
+    async fn handle(&mut self, down: Down, _: &mut Context<Self>) -> Ran {
+        self.add(format!("down {down}"));
         Ok(())
     }
 }

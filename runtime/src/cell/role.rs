@@ -121,6 +121,17 @@ impl<A: Actor> Role for ActorCell<A> {
         drop(task);
         self.fold_counts();
         self.system.registry.unregister(&self.path);
+        // See `watchers::watch`.
+        fence(Ordering::SeqCst);
+        if let Some(watchers) = self.known_watchers() {
+            watchers.announce(self, true);
+        }
+    }
+
+    fn announce(&self) {
+        if let Some(watchers) = self.known_watchers() {
+            watchers.announce(self, false);
+        }
     }
 
     fn stop_within(&self) -> Option<Duration> {

@@ -51,6 +51,12 @@ impl<T> OnceBox<T> {
     }
 }
 
+impl<T> Default for OnceBox<T> {
+    fn default() -> Self {
+        OnceBox::new()
+    }
+}
+
 impl<T> Drop for OnceBox<T> {
     fn drop(&mut self) {
         let place = *self.place.get_mut();

@@ -3,6 +3,7 @@
 use std::task::Waker;
 
 use crate::failure::Failure;
+use crate::watchers::LinkedEnd;
 
 /// What a mailbox does with a message that finds it full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -36,8 +37,12 @@ impl Overflow {
 pub(crate) enum Control {
     /// Stop after the current message; with `drain`, after all that is queued.
     Stop { drain: bool },
+    /// End normally after the current message.
+    End,
     /// Background work of this life failed.
     Failed(Failure),
+    /// A life that this one was linked to has ended.
+    Linked(Box<LinkedEnd>),
 }
 
 /// The place of a sender in the line of those who wait for room.

@@ -33,14 +33,17 @@ mod on_tasks {
     drive!(Driver::Tasks);
 
     mod admin;
+    mod calls;
     mod dynamic;
     mod failing;
     mod live;
+    mod monitors;
     mod restart_types;
     mod significant;
     mod starting;
     mod stop;
     mod strategies;
+    mod tasks;
 }
 
 #[path = "."]
@@ -48,17 +51,21 @@ mod simulated {
     drive!(Driver::Simulated);
 
     mod admin;
+    mod calls;
     mod dynamic;
     mod failing;
     mod live;
+    mod monitors;
     mod restart_types;
     mod significant;
     mod starting;
     mod stop;
     mod strategies;
+    mod tasks;
 }
 
 mod application;
+mod at_once;
 mod look;
 mod scale;
 mod workers;
