@@ -88,9 +88,10 @@ mod tests {
         let kept = Arc::strong_count(&counted) - 1 - got.len();
         // SAFETY: as above.
         unsafe { gift.end(&mut whose) };
-        let got = got.len();
+        let count = got.len();
+        drop(got);
         assert_eq!(Arc::strong_count(&counted), 1, "each was dropped once");
-        (got, kept)
+        (count, kept)
     }
 
     #[test]
