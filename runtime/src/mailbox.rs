@@ -46,7 +46,7 @@ use crate::clock;
 use crate::core::biased::Biased;
 use crate::core::fence;
 use crate::core::queue::Queue;
-use crate::core::sync::{AtomicU64, Ordering, relax};
+use crate::core::sync::{AtomicBool, AtomicU64, Ordering, relax};
 use crate::failure::guarded;
 use crate::tally::{Dropped, Rejected};
 
@@ -54,6 +54,7 @@ pub(crate) mod counts;
 pub(crate) mod desk;
 mod runner;
 mod senders;
+mod trim;
 pub(crate) mod words;
 
 #[cfg(test)]
@@ -84,6 +85,8 @@ pub(crate) struct Mailbox<E, L> {
     /// A message is timed whose number ends in so many zero bits, one in a power of two, and one that comes in
     /// another tick than the one timed before; or [`NEVER`].
     timed: u8,
+    /// A queue was long since its memory was last given back.
+    was_long: AtomicBool,
     inner: Biased<Inner<E, L>>,
 }
 
@@ -217,6 +220,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                 0 => NEVER,
                 every => every.next_power_of_two().trailing_zeros() as u8,
             },
+            was_long: AtomicBool::new(false),
             inner: Biased::new(Inner {
                 state: State::Down,
                 woken: false,
@@ -408,6 +412,8 @@ impl<E, L: Copy> Mailbox<E, L> {
         self.inner.with(|inner| {
             debug_assert!(inner.reader.is_none(), "a life reads what is cleared");
             let left = inner.queue.take();
+            // References may keep the role, and its next life may never come.
+            inner.queue = Queue::new();
             if !left.is_empty() {
                 self.remove_front(inner, left.len() as u64);
                 inner.rare().dropped[Dropped::Stopped as usize] += left.len() as u64;

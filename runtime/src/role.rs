@@ -71,6 +71,8 @@ pub(crate) trait Role: Send + Sync + 'static {
     fn glance(&self) -> (Option<u64>, Option<&Arc<Node>>) {
         (None, None)
     }
+    /// Gives back memory that it does not need while it is idle, at little cost if there is none.
+    fn trim(&self) {}
     /// For how long the message in hand was there at the latest look, if that is too long.
     fn stuck_for(&self) -> Option<Duration> {
         let (work, node) = self.glance();

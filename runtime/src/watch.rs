@@ -4,8 +4,9 @@
 //! come. A worker that is inside one run for [`BLOCKED_TICKS`] of them has its
 //! queue opened for the others.
 //!
-//! Each [`LOOK`] it glances at every actor: two loads for one that has nothing
-//! in hand and waits for nobody, and one short lock for one that has. Nothing of
+//! Each [`LOOK`] it glances at every actor: three loads for one that has nothing
+//! in hand and waits for nobody, and one short lock for one that has, or whose queue
+//! was long and is empty: the memory of that is given back. Nothing of
 //! an author's is called and no lock waited for that an author's code can hold;
 //! events and log records are made by a task of the system. A message that is in
 //! hand at a look and still the same one later is as old as the time between
@@ -241,6 +242,9 @@ impl Watcher {
             system.registry.for_each(|role| {
                 let (work, node) = role.glance();
                 is_busy |= work.is_some();
+                if work.is_none() {
+                    role.trim();
+                }
                 if let Some(work) = work
                     && let Some(node) = role.node()
                     && let Some(time) = node.see_work(work, now, system.stuck_after)

@@ -189,4 +189,8 @@ impl<A: Actor> Role for ActorCell<A> {
     fn glance(&self) -> (Option<u64>, Option<&Arc<Node>>) {
         (self.mailbox.at_work(), self.known_node())
     }
+
+    fn trim(&self) {
+        self.mailbox.trim();
+    }
 }

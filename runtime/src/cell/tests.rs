@@ -12,7 +12,8 @@ use super::run::LifeTask;
 use crate::book::Lead;
 use crate::life::Life;
 use crate::role::{Boss, Role};
-use crate::{Actor, Context, Supervisor, System};
+use crate::watch::LOOK;
+use crate::{Actor, Context, Handler, Message, Supervisor, System};
 
 struct Small;
 
@@ -38,6 +39,36 @@ fn an_idle_actor_is_no_larger_than_it_was() {
             size <= bound,
             "a {what} takes {size} bytes, more than {bound}"
         );
+    }
+}
+
+struct Word;
+
+impl Message for Word {
+    type Reply = ();
+}
+
+impl Handler<Word> for Small {
+    async fn handle(&mut self, _: Word, _: &mut Context<Self>) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn g16_the_memory_of_a_burst_is_given_back_when_the_actor_is_idle_again() {
+    let tree = Supervisor::one_for_one("app").child(Small::spec("small", ()));
+    let builder = System::builder().simulated(1);
+    let system = builder.start(tree).await.expect("it starts");
+    let role = system.find::<Small>("app/small").expect("it is there");
+    let mailbox = &role.cell().mailbox;
+    for round in 1..=2 {
+        for _ in 0..1_000 {
+            role.try_tell(Word).expect("there is room");
+        }
+        assert!(mailbox.room() >= 999);
+        tokio::time::sleep(3 * LOOK).await;
+        assert_eq!(system.ledger().handled, round * 1_000);
+        assert_eq!(mailbox.room(), 0);
     }
 }
 

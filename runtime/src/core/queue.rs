@@ -84,6 +84,12 @@ impl<T> Queue<T> {
         self.head().is_none_or(|head| head.len == 0)
     }
 
+    /// For how many items there is memory.
+    #[cfg(all(test, not(any(greenroom_loom, greenroom_shuttle))))]
+    pub(crate) fn room(&self) -> usize {
+        self.head().map_or(0, |head| head.capacity as usize)
+    }
+
     /// Returns a ring that has room for one more.
     #[inline(always)]
     fn with_room(&mut self) -> NonNull<Head> {

@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::desk::{CONTROL, Desk, KILL, WAITERS};
+use super::trim::LONG;
 use super::words::{Left, Next, Overflow};
 use super::{Inner, Mailbox, Reader, State, Woken, put};
 use crate::core::sync::Ordering;
@@ -92,9 +93,15 @@ impl<E, L: Copy> Mailbox<E, L> {
             *hand = batch.messages.pop_front();
         } else if self.overflow == Overflow::DropOldest {
             // What is queued stays where senders can reach it.
+            if inner.queue.len() > LONG {
+                self.was_long.store(true, Ordering::Relaxed);
+            }
             *hand = inner.queue.pop_front();
         } else if !inner.queue.is_empty() {
             std::mem::swap(&mut batch.messages, &mut inner.queue);
+            if batch.messages.len() > LONG {
+                self.was_long.store(true, Ordering::Relaxed);
+            }
             *hand = batch.messages.pop_front();
         }
         hand.is_some() && self.count_taken() == inner.next_stamp

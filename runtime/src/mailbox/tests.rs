@@ -15,6 +15,7 @@ use super::words::{Admission, Next, Overflow, Ticket, WhenFull};
 
 mod full;
 mod lives;
+mod memory;
 mod order;
 mod rules;
 mod timed;
