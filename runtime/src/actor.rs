@@ -91,7 +91,8 @@ pub trait Actor: Sized + Send + 'static {
     /// Ends a life in an orderly way: called once after the last message when the actor stops, not after a failure.
     ///
     /// It runs within the [stop deadline](Spec::stop_within) of the actor. The
-    /// default does nothing.
+    /// default does nothing. A call of [`Context::stop`] or [`Context::shutdown`]
+    /// here changes the reason that those hear who watch, and nothing else.
     ///
     /// # Errors
     ///

@@ -214,11 +214,12 @@ impl<A: Actor> Context<A> {
         self.end != End::No
     }
 
-    /// How the life ends that has asked for it.
-    pub(crate) fn ending(&mut self) -> Ended {
-        match self.end {
-            End::No | End::Normal => Ended::normal(),
-            End::Shutdown => Ended::shutdown_for(self.rare().why.take()),
+    /// How the life ends, if it has asked for its end since this was asked before.
+    pub(crate) fn take_end(&mut self) -> Option<Ended> {
+        match std::mem::replace(&mut self.end, End::No) {
+            End::No => None,
+            End::Normal => Some(Ended::normal()),
+            End::Shutdown => Some(Ended::shutdown_for(self.rare().why.take())),
         }
     }
 

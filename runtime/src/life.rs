@@ -626,7 +626,13 @@ impl<A: Actor> Life<A> {
                 });
                 self.lead.started(cell.id(), self.incarnation());
             }
-            Phase::Stop => self.phase = Phase::Tidy,
+            Phase::Stop => {
+                self.phase = Phase::Tidy;
+                // Who is stopped has the last word about how it ended.
+                if let Some(ended) = self.stage.cx.take_end() {
+                    self.ended = Some(Box::new(ended));
+                }
+            }
             Phase::Tidy | Phase::Work | Phase::Over => self.phase = Phase::Over,
         }
     }
@@ -671,8 +677,9 @@ impl<A: Actor> Life<A> {
     /// Ends in order, as its own code asked it to.
     #[cold]
     fn stop_itself(&mut self, cell: &ActorCell<A>) {
-        let ended = self.stage.cx.ending();
-        self.stop(cell, ended);
+        if let Some(ended) = self.stage.cx.take_end() {
+            self.stop(cell, ended);
+        }
     }
 
     /// Ends in order: `Actor::stop` is called.

@@ -35,6 +35,7 @@ mod on_tasks {
     mod admin;
     mod calls;
     mod dynamic;
+    mod endings;
     mod failing;
     mod live;
     mod monitors;
@@ -53,6 +54,7 @@ mod simulated {
     mod admin;
     mod calls;
     mod dynamic;
+    mod endings;
     mod failing;
     mod live;
     mod monitors;

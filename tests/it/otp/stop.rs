@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use greenroom::DeadLetterReason;
 use greenroom::prelude::*;
 use greenroom_it::*;
 use tokio::time::Instant;
@@ -48,8 +49,8 @@ async fn stopped(system: &System) -> Duration {
 /// Who was cut off in the middle of a message.
 fn cut_off(system: &System) -> Vec<String> {
     let letters = system.dead_letters().into_iter();
-    let cut_off = letters.filter(|letter| letter.text == "did not stop within its deadline");
-    cut_off.map(|letter| letter.path.to_string()).collect()
+    let failed = letters.filter(|letter| letter.reason == DeadLetterReason::Failed);
+    failed.map(|letter| letter.path.to_string()).collect()
 }
 
 #[tokio::test(start_paused = true)]

@@ -9,6 +9,7 @@ use greenroom::prelude::*;
 use greenroom_it::*;
 
 use super::start;
+use crate::doubles::counts;
 use crate::look::{fails, life, quits, running};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -67,6 +68,7 @@ async fn s30_one_for_one_restarts_the_child_that_died_until_the_limit_is_used_up
     assert_eq!(running(&system, "app"), [life("c1", 2), life("c2", 1)]);
     fails(&system, "app/c2").await;
     assert_eq!(running(&system, "app"), [life("c1", 2), life("c2", 2)]);
+    assert_eq!(counts(&system.supervisor("app").unwrap()), [2, 2, 0, 2]);
     script.log.clear();
     fails(&system, "app/c1").await;
     assert!(system.stopped().await.is_err(), "the third is one too many");
