@@ -324,7 +324,7 @@ fn try_tell<M: Message<Reply = ()>>(
             message: parcel.message,
             path: to.path().clone(),
         }),
-        Offered::Closed(parcel) => Err(TryTellError::Stopped {
+        Offered::Closed(parcel) | Offered::Restarting(parcel) => Err(TryTellError::Stopped {
             message: parcel.message,
             path: to.path().clone(),
         }),
@@ -400,7 +400,10 @@ impl<'a, M: Message> Tell<'a, M> {
         };
         let path = self.to.path().clone();
         Poll::Ready(match refused {
-            Refused::Stopped(Parcel { message, .. }) => Err(TellError::Stopped { message, path }),
+            Refused::Stopped(Parcel { message, .. })
+            | Refused::Restarting(Parcel { message, .. }) => {
+                Err(TellError::Stopped { message, path })
+            }
             Refused::TimedOut(Parcel { message, .. }, waited) => Err(TellError::Timeout {
                 message,
                 path,
@@ -488,6 +491,10 @@ impl<'a, M: Message> Ask<'a, M> {
                     let path = path();
                     return Poll::Ready(Err(AskError::Stopped { message, path }));
                 }
+                (Err(Refused::Restarting(Parcel { message, .. })), _) => {
+                    let path = path();
+                    return Poll::Ready(Err(AskError::Restarting { message, path }));
+                }
                 (Err(Refused::TimedOut(Parcel { message, .. }, waited)), _) => {
                     return Poll::Ready(Err(AskError::NoRoom {
                         message,
@@ -557,6 +564,13 @@ impl<'a, M: Message> Ask<'a, M> {
         match why {
             Some(NoReply::Failed(reason)) => AskError::Failed { path, reason },
             Some(NoReply::Abandoned) => AskError::Abandoned { path },
+            Some(NoReply::Restarting(message)) => match message.downcast::<M>() {
+                Ok(message) => AskError::Restarting {
+                    message: *message,
+                    path,
+                },
+                Err(_) => AskError::Abandoned { path },
+            },
             None => AskError::Failed {
                 path,
                 reason: "it was cut off before it replied".to_owned(),

@@ -24,11 +24,11 @@ use crate::dead_letter::DeadLetterReason;
 use crate::driver::Driver;
 use crate::entry::Receive;
 use crate::envelope::{Letter, LetterTable};
-use crate::failure::{Cause, During, Failure, guarded};
+use crate::failure::{Cause, During, Failure};
 use crate::life::Life;
 use crate::mailbox::Mailbox;
 use crate::mailbox::desk::Desk;
-use crate::mailbox::words::{Control, CutOff, Overflow};
+use crate::mailbox::words::{Control, CutOff, Failed};
 use crate::metrics::Group;
 use crate::registry::AnyTopic;
 use crate::role::{Asker, Boss, StateCell, asker};
@@ -41,11 +41,15 @@ use crate::watchers::Watchers;
 use crate::{Actor, Event, ExitReason, Handler, Path, START_WITHIN, STOP_WITHIN};
 
 mod receive;
+mod retry;
 mod role;
 mod run;
 #[cfg(all(test, not(greenroom_loom)))]
 mod tests;
 mod watched;
+
+use retry::Care;
+pub(crate) use retry::{Intake, Retry};
 
 /// What stays of an actor when it is restarted; what a message touches stands first.
 #[repr(C)]
@@ -66,12 +70,11 @@ pub(crate) struct ActorCell<A: Actor> {
     pub(crate) group: Arc<Group>,
     /// What lives are built from; who has one life only keeps none of it.
     args: Gift<A::Args>,
-    extras: OnceBox<Extras>,
+    extras: OnceBox<Extras<A>>,
 }
 
 /// What few roles have.
-#[derive(Default)]
-struct Extras {
+struct Extras<A: Actor> {
     /// Where being ready is a task: the waker of the running life's.
     task: Mutex<Option<Waker>>,
     topics: Mutex<Vec<Arc<dyn AnyTopic>>>,
@@ -82,6 +85,21 @@ struct Extras {
     ignored: AtomicU64,
     /// Another time to stop in than that of its spec.
     stop_within: Mutex<Option<Duration>>,
+    /// Of its messages when it fails.
+    care: Option<Care<A>>,
+}
+
+impl<A: Actor> Default for Extras<A> {
+    fn default() -> Self {
+        Extras {
+            task: Mutex::default(),
+            topics: Mutex::default(),
+            node: OnceLock::new(),
+            ignored: AtomicU64::new(0),
+            stop_within: Mutex::default(),
+            care: None,
+        }
+    }
 }
 
 /// How many messages a callee handles at most on the stack of whoever asked it.
@@ -123,7 +141,7 @@ impl<A: Actor> ActorCell<A> {
         (path, id): (Path, ChildId),
         (args, whose): (A::Args, Whose),
         terms: Terms,
-        mailbox: (usize, Overflow),
+        intake: Intake<A>,
         group: Option<&str>,
         system: Arc<Shared>,
     ) -> Arc<Self> {
@@ -134,11 +152,23 @@ impl<A: Actor> ActorCell<A> {
             None => system.meters.group_of::<A>(),
         };
         let capacity = match system.director() {
-            Some(director) => director.lock().capacity(path.as_str(), mailbox.0),
-            None => mailbox.0,
+            Some(director) => director.lock().capacity(path.as_str(), intake.capacity),
+            None => intake.capacity,
         };
+        let mut mailbox = Mailbox::new(capacity, intake.overflow, system.measure_every);
+        if !intake.retries.is_empty() {
+            mailbox = mailbox.keeping();
+        }
+        let extras = OnceBox::new();
+        let care = Care::new(intake.retries, intake.queued_asks);
+        if care.is_some() {
+            extras.get_or_init(|| Extras {
+                care,
+                ..Extras::default()
+            });
+        }
         Arc::new(ActorCell {
-            mailbox: Mailbox::new(capacity, mailbox.1, system.measure_every),
+            mailbox,
             path,
             id,
             group,
@@ -150,7 +180,7 @@ impl<A: Actor> ActorCell<A> {
             retired: AtomicBool::new(false),
             restarts: AtomicU32::new(0),
             in_hand: AtomicStatic::empty(),
-            extras: OnceBox::new(),
+            extras,
         })
     }
 
@@ -170,7 +200,7 @@ impl<A: Actor> ActorCell<A> {
         unsafe { self.args.get(&self.whose) }
     }
 
-    fn extras(&self) -> &Extras {
+    fn extras(&self) -> &Extras<A> {
         self.extras.get_or_init(Extras::default)
     }
 
@@ -272,15 +302,20 @@ impl<A: Actor> ActorCell<A> {
 
     pub(crate) fn fail(&self, incarnation: u64, during: During, cause: Cause) -> Failure {
         let failure = Failure::new(self.path.clone(), incarnation, during, cause);
+        self.record(&failure);
+        failure
+    }
+
+    /// Lets a failure be seen.
+    pub(crate) fn record(&self, failure: &Failure) {
         self.system.saw(&Step::Failed {
             path: self.path.as_str(),
-            incarnation,
-            during,
+            incarnation: failure.incarnation(),
+            during: failure.during(),
             kind: failure.kind(),
             text: failure.text(),
         });
         failure.report();
-        failure
     }
 
     pub(crate) fn dead_letter(
@@ -319,34 +354,40 @@ impl<A: Actor> ActorCell<A> {
     /// Puts on record that a life was ended in the middle of a message, if it was.
     pub(crate) fn stuck_in(&self, incarnation: u64, desk: &Desk<Letter<A>>) {
         // Asked first: from when on it does not read any more the next one may have its own in hand.
-        let in_hand = self.in_hand.get();
-        if self.mailbox.fail(desk)
-            && let Some(table) = in_hand
-        {
-            self.report_stuck(incarnation, (table.message_type)());
+        let Some(table) = self.in_hand.get() else {
+            return;
+        };
+        let stuck = self.killed(incarnation, table);
+        let mut last = None;
+        let again = |has_room| self.fail_copy(incarnation, &stuck, has_room, &mut last);
+        if let Some(failed) = self.mailbox.fail(desk, again) {
+            self.report_stuck(failed, stuck, last);
         }
     }
 
-    fn report_stuck(&self, incarnation: u64, message: &'static str) {
+    /// The failure of a life that is ended in the middle of a message.
+    fn killed(&self, incarnation: u64, table: &'static LetterTable<A>) -> Failure {
         let why = match self.state.get() {
             ActorState::Stopping => "did not stop within its deadline",
             _ => "was killed",
         };
         let cause = Cause::Killed(why.to_owned());
-        let failure = self.fail(incarnation, During::Message(message), cause);
-        let text = failure.text();
-        self.dead_letter(incarnation, message, DeadLetterReason::Failed, text);
+        let during = During::Message((table.message_type)());
+        Failure::new(self.path.clone(), incarnation, during, cause)
+    }
+
+    fn report_stuck(&self, failed: Failed, stuck: Failure, last: Option<Letter<A>>) {
+        self.record(&stuck);
+        if let During::Message(message) = stuck.during() {
+            self.tried(failed, message, stuck, last);
+        }
     }
 
     /// A message that found no room in a mailbox which loses what does not fit.
-    fn overflowed(&self, mut letter: Letter<A>) {
-        let table = letter.table();
-        let _ = guarded(|| (table.abandon)(&mut letter));
-        let _ = guarded(|| drop(letter));
+    fn overflowed(&self, letter: Letter<A>) {
         let incarnation = self.mailbox.reading(false).incarnation;
         let text = "the mailbox was full";
-        let message = (table.message_type)();
-        self.dead_letter(incarnation, message, DeadLetterReason::Full, text);
+        self.bury(incarnation, letter, DeadLetterReason::Full, text);
     }
 
     /// After the role has ended its mailbox is not read any more: move what it still counts to the group.
@@ -412,7 +453,12 @@ impl<A: Actor> ActorCell<A> {
 
     /// Takes the mailbox from a life; returns whom to tell if nobody runs it.
     fn cut(self: &Arc<Self>, incarnation: u64) -> Option<Boss> {
-        let (resting, in_flight) = match self.mailbox.cut_off(incarnation, self.has_entries()) {
+        let in_hand = self.in_hand.get();
+        let stuck = in_hand.map(|table| self.killed(incarnation, table));
+        let mut last = None;
+        let again = |has_room| self.fail_copy(incarnation, stuck.as_ref()?, has_room, &mut last);
+        let cut_off = self.mailbox.cut_off(incarnation, self.has_entries(), again);
+        let (resting, in_flight) = match cut_off {
             CutOff::Nothing => return None,
             CutOff::Running { in_flight } => (None, in_flight),
             CutOff::Resting { life, in_flight } => (Some(life), in_flight),
@@ -422,9 +468,10 @@ impl<A: Actor> ActorCell<A> {
             incarnation,
             is_cut_off: true,
         });
-        if in_flight && let Some(table) = self.in_hand.get() {
-            self.report_stuck(incarnation, (table.message_type)());
+        if let (Some(failed), Some(stuck)) = (in_flight, stuck) {
+            self.report_stuck(failed, stuck, last);
         }
+        self.let_go(incarnation, true);
         self.fall(incarnation, || ExitReason::Killed);
         resting.map(|life| self.dispose(life))
     }

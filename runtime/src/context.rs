@@ -608,7 +608,7 @@ impl<A: Actor> Post<A> {
                 to.overflowed(parcel.message);
                 true
             }
-            Err(Refused::Stopped(_) | Refused::TimedOut(..)) => false,
+            Err(Refused::Stopped(_) | Refused::TimedOut(..) | Refused::Restarting(_)) => false,
         }
     }
 }

@@ -2,13 +2,16 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use parking_lot::Mutex;
 
-use crate::Path;
+use crate::error::ResendError;
 use crate::failure::{ShortType, guarded};
+use crate::role::Role;
+use crate::{Failure, Path};
 
 /// The longest text that a dead letter keeps of a message, in bytes.
 const TEXT_MAX: usize = 512;
@@ -17,7 +20,7 @@ const TEXT_MAX: usize = 512;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DeadLetter {
-    /// Its number, counted from 0 over the life of the system; gaps never occur.
+    /// Its number, counted from 0 over the life of the system; every number is given.
     pub number: u64,
     /// When it was given up.
     pub at: SystemTime,
@@ -31,6 +34,15 @@ pub struct DeadLetter {
     pub reason: DeadLetterReason,
     /// What is known of its content, at most 512 bytes: the `Debug` text of an event, the error of a failed message, the words of the actor that reported it.
     pub text: String,
+    /// How many times its handler was called; more than once only where [`Spec::retry`](crate::Spec::retry) says so.
+    pub attempt: u32,
+    /// How its handler failed the last time it was called, with the backtrace of a panic.
+    pub failure: Option<Failure>,
+    /// Whether the message itself is kept, so that [`System::resend`](crate::System::resend) can send it again.
+    ///
+    /// It is where the handler failed on a message of a type that
+    /// [`Spec::retry`](crate::Spec::retry) names, until it is sent again, or the system stops.
+    pub is_kept: bool,
 }
 
 /// Why a message became a dead letter.
@@ -84,9 +96,14 @@ impl fmt::Display for DeadLetter {
             message,
             reason,
             text,
+            attempt,
             ..
         } = self;
-        write!(f, "{message} to {path} ({reason})")?;
+        write!(f, "{message} to {path} ({reason}")?;
+        if *attempt > 1 {
+            write!(f, " after {attempt} tries")?;
+        }
+        f.write_str(")")?;
         if text.is_empty() {
             Ok(())
         } else {
@@ -98,23 +115,51 @@ impl fmt::Display for DeadLetter {
 
 /// The latest dead letters of a system, and how many there ever were.
 pub(crate) struct DeadLetters {
-    kept: Mutex<Kept>,
+    shelves: Mutex<Shelves>,
     counts: [AtomicU64; DeadLetterReason::ALL.len()],
 }
 
-struct Kept {
-    letters: VecDeque<DeadLetter>,
+/// Letters that have their message stand apart: a flood of others does not push them out.
+struct Shelves {
+    plain: VecDeque<DeadLetter>,
+    kept: VecDeque<(DeadLetter, Option<Box<dyn Kept>>)>,
+    /// How many stand on each at most.
     capacity: usize,
     next: u64,
+    /// Nobody is left to whom a message could be sent.
+    is_over: bool,
+}
+
+/// A message that can be sent to its role once more; dropping it runs the author's code and does not panic.
+pub(crate) trait Kept: Send {
+    /// Sends it if there is room.
+    fn send(self: Box<Self>, to: Arc<dyn Role>) -> Result<(), (Box<dyn Kept>, NotSent)>;
+}
+
+/// Why a kept message was not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotSent {
+    Gone,
+    Full,
+}
+
+/// What is known of some dead letters only.
+#[derive(Default)]
+pub(crate) struct Dead {
+    pub(crate) attempt: u32,
+    pub(crate) failure: Option<Failure>,
+    pub(crate) kept: Option<Box<dyn Kept>>,
 }
 
 impl DeadLetters {
     pub(crate) fn new(capacity: usize) -> Self {
         DeadLetters {
-            kept: Mutex::new(Kept {
-                letters: VecDeque::new(),
+            shelves: Mutex::new(Shelves {
+                plain: VecDeque::new(),
+                kept: VecDeque::new(),
                 capacity,
                 next: 0,
+                is_over: false,
             }),
             counts: Default::default(),
         }
@@ -128,39 +173,149 @@ impl DeadLetters {
         reason: DeadLetterReason,
         text: impl fmt::Display,
     ) {
+        self.add_with((path, incarnation), message, reason, text, Dead::default());
+    }
+
+    pub(crate) fn add_with(
+        &self,
+        (path, incarnation): (&Path, u64),
+        message: &'static str,
+        reason: DeadLetterReason,
+        text: impl fmt::Display,
+        dead: Dead,
+    ) {
         self.counts[reason as usize].fetch_add(1, Ordering::Relaxed);
         // The text runs code of the message's author: outside the lock, and guarded.
         let text = guarded(|| bounded(text)).unwrap_or_else(|_| "its Debug panicked".to_owned());
         let message = ShortType(message).to_string();
+        let attempt = dead.attempt;
         // Logging runs the author's subscriber: not under the lock either.
-        tracing::debug!(actor = %path, message, %reason, text, "Dead letter.");
-        let at = SystemTime::now();
-        let mut kept = self.kept.lock();
-        let number = kept.next;
-        kept.next += 1;
-        if kept.letters.len() >= kept.capacity {
-            kept.letters.pop_front();
-        }
-        if kept.capacity > 0 {
-            let path = path.clone();
-            kept.letters.push_back(DeadLetter {
-                number,
-                at,
-                path,
-                incarnation,
-                message,
-                reason,
-                text,
-            });
-        }
+        tracing::debug!(actor = %path, message, %reason, attempt, text, "Dead letter.");
+        let mut letter = DeadLetter {
+            number: 0,
+            at: SystemTime::now(),
+            path: path.clone(),
+            incarnation,
+            message,
+            reason,
+            text,
+            attempt,
+            failure: dead.failure,
+            is_kept: dead.kept.is_some(),
+        };
+        let mut shelves = self.shelves.lock();
+        letter.number = shelves.next;
+        shelves.next += 1;
+        let left = shelves.put(letter, dead.kept);
+        drop(shelves);
+        // A message that is pushed out, or finds nobody to be kept for: its drop is its author's code.
+        drop(left);
     }
 
+    /// Returns those that are kept, the oldest first.
     pub(crate) fn list(&self) -> Vec<DeadLetter> {
-        self.kept.lock().letters.iter().cloned().collect()
+        let shelves = self.shelves.lock();
+        let kept = shelves.kept.iter().map(|(letter, message)| DeadLetter {
+            is_kept: message.is_some(),
+            ..letter.clone()
+        });
+        let mut letters: Vec<DeadLetter> = kept.chain(shelves.plain.iter().cloned()).collect();
+        drop(shelves);
+        letters.sort_unstable_by_key(|letter| letter.number);
+        letters
+    }
+
+    /// Sends the message of a letter to the role that `find` knows by its path.
+    pub(crate) fn resend(
+        &self,
+        number: u64,
+        find: impl FnOnce(&Path) -> Option<Arc<dyn Role>>,
+    ) -> Result<(), ResendError> {
+        let (path, message) = {
+            let mut shelves = self.shelves.lock();
+            let plain = shelves.plain.iter();
+            let is_plain = plain.map(|letter| letter.number).any(|n| n == number);
+            match shelves.place(number) {
+                Some((letter, message)) => {
+                    let message = message.take().ok_or(ResendError::NotKept(number))?;
+                    (letter.path.clone(), message)
+                }
+                None if is_plain => return Err(ResendError::NotKept(number)),
+                None => return Err(ResendError::NotFound(number)),
+            }
+        };
+        // Not under the lock: whoever is sent to may be run at once.
+        let sent = match find(&path) {
+            Some(role) => message.send(role),
+            None => Err((message, NotSent::Gone)),
+        };
+        let Err((message, why)) = sent else {
+            return Ok(());
+        };
+        let mut left = Some(message);
+        {
+            let mut shelves = self.shelves.lock();
+            if !shelves.is_over
+                && let Some((_, place)) = shelves.place(number)
+            {
+                *place = left.take();
+            }
+        }
+        drop(left);
+        Err(match why {
+            NotSent::Gone => ResendError::Gone(path),
+            NotSent::Full => ResendError::Full(path),
+        })
+    }
+
+    /// Lets go of all messages, from now on too: they may hold references to the system, which would keep itself.
+    pub(crate) fn end(&self) {
+        let mut shelves = self.shelves.lock();
+        shelves.is_over = true;
+        let kept = shelves.kept.iter_mut();
+        let left: Vec<_> = kept.filter_map(|(_, message)| message.take()).collect();
+        drop(shelves);
+        drop(left);
     }
 
     pub(crate) fn count(&self, reason: DeadLetterReason) -> u64 {
         self.counts[reason as usize].load(Ordering::Relaxed)
+    }
+}
+
+impl Shelves {
+    /// Puts a letter to the others; returns what has no place any more, to be dropped behind the lock.
+    fn put(&mut self, letter: DeadLetter, message: Option<Box<dyn Kept>>) -> Option<Box<dyn Kept>> {
+        if self.capacity == 0 {
+            return message;
+        }
+        match message {
+            None => {
+                if self.plain.len() >= self.capacity {
+                    self.plain.pop_front();
+                }
+                self.plain.push_back(letter);
+                None
+            }
+            Some(message) => {
+                let oldest = if self.kept.len() >= self.capacity {
+                    self.kept.pop_front().and_then(|(_, message)| message)
+                } else {
+                    None
+                };
+                if self.is_over {
+                    self.kept.push_back((letter, None));
+                    return Some(message);
+                }
+                self.kept.push_back((letter, Some(message)));
+                oldest
+            }
+        }
+    }
+
+    fn place(&mut self, number: u64) -> Option<&mut (DeadLetter, Option<Box<dyn Kept>>)> {
+        let mut kept = self.kept.iter_mut();
+        kept.find(|(letter, _)| letter.number == number)
     }
 }
 

@@ -75,6 +75,8 @@ pub(crate) enum Offered<M: Message> {
     /// The mailbox counts it as lost, which is its policy.
     Lost(Parcel<M>),
     Closed(Parcel<M>),
+    /// A question to an actor that is being restarted.
+    Restarting(Parcel<M>),
 }
 
 /// The way of one message into one mailbox, with an optional time limit.
@@ -143,6 +145,8 @@ pub(crate) enum Refused<M: Message> {
     Full(Parcel<M>),
     /// The mailbox is full and loses what does not fit.
     Lost(Parcel<M>),
+    /// It is a question, and the actor is being restarted.
+    Restarting(Parcel<M>),
 }
 
 // The only pinned part is behind a box.
@@ -208,6 +212,14 @@ impl<'a, M: Message> Entry<'a, M> {
             Offered::Lost(parcel) => {
                 self.step = Step::Done;
                 Poll::Ready(Err(Refused::Lost(parcel)))
+            }
+            Offered::Restarting(parcel) => {
+                self.step = Step::Done;
+                Poll::Ready(Err(match self.way {
+                    Way::Ask => Refused::Restarting(parcel),
+                    // The role had ended, which is why it is back, and has begun anew since.
+                    Way::Tell | Way::Post | Way::Publish => Refused::Stopped(parcel),
+                }))
             }
             Offered::Waiting(ticket) => {
                 // A question waits for its reply all the while.

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use std::any::{Any, type_name};
+use std::any::{Any, TypeId, type_name};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -18,6 +18,11 @@ use crate::life::{Life, Outcome};
 use crate::mailbox::Mailbox;
 use crate::tally::Dropped;
 use crate::{Actor, Handler, Message};
+
+mod trial;
+
+use trial::answer_lent;
+pub(crate) use trial::{TrialTable, keep};
 
 /// A message of a known type on its way.
 pub(crate) struct Parcel<M: Message> {
@@ -35,6 +40,8 @@ pub(crate) type ReplyTo<M> = Replier<Result<<M as Message>::Reply, NoReply>>;
 pub(crate) enum NoReply {
     Failed(String),
     Abandoned,
+    /// Whoever was asked is being restarted; with the message.
+    Restarting(Box<dyn Any + Send>),
 }
 
 /// Binds a message to the life whose timer, stream or background future sent it.
@@ -188,6 +195,7 @@ pub(crate) enum Begun {
 pub(crate) struct LetterTable<A: Actor> {
     form: Form,
     pub(crate) message_type: fn() -> &'static str,
+    pub(crate) message_id: fn() -> TypeId,
     /// Shows the message to who watches a simulation.
     pub(crate) message: fn(&mut Letter<A>) -> &dyn Any,
     /// Whether it may still be handled by this life, or why not; `None` where nothing can stand against it.
@@ -205,6 +213,12 @@ pub(crate) struct LetterTable<A: Actor> {
     pub(crate) defer: Defer<A>,
     /// Tells whoever asked that the message will not be handled, and its timer that it is not queued any more.
     pub(crate) abandon: fn(&mut Letter<A>),
+    /// Whether somebody waits for its reply.
+    pub(crate) is_asked: fn(&mut Letter<A>) -> bool,
+    /// Gives a question back to whoever asked it.
+    pub(crate) give_back: fn(Letter<A>),
+    /// What is more of a message that may be tried again.
+    pub(crate) trial: Option<TrialTable<A>>,
 }
 
 impl<A: Actor> AsRef<Form> for LetterTable<A> {
@@ -226,6 +240,7 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Told<M>> for Letters<A> {
     const TABLE: &'static LetterTable<A> = &LetterTable {
         form: Form::of::<Self, Told<M>>(),
         message_type: type_name::<M>,
+        message_id: TypeId::of::<M>,
         message: |letter| match letter.get_mut::<Told<M>>() {
             Some(Told(message)) => message,
             None => &(),
@@ -238,6 +253,9 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Told<M>> for Letters<A> {
             defer(message, None, life)
         },
         abandon: |_| {},
+        is_asked: |_| false,
+        give_back: drop,
+        trial: None,
     };
 }
 
@@ -246,6 +264,7 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Asked<M>> for Letters<A> {
     const TABLE: &'static LetterTable<A> = &LetterTable {
         form: Form::of::<Self, Asked<M>>(),
         message_type: type_name::<M>,
+        message_id: TypeId::of::<M>,
         message: |letter| match letter.get_mut::<Asked<M>>() {
             Some(asked) => &asked.message,
             None => &(),
@@ -255,13 +274,20 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Asked<M>> for Letters<A> {
         // SAFETY: as the caller promises.
         defer: |hand, life| unsafe {
             let Asked { message, reply } = Letter::take::<Asked<M>>(hand);
-            defer(message, reply, life)
+            defer(message, reply.map(AnyReply::new), life)
         },
         abandon: |letter| {
             if let Some(asked) = letter.get_mut::<Asked<M>>() {
                 abandon(&mut asked.reply);
             }
         },
+        is_asked: |_| true,
+        give_back: |letter| {
+            if let Ok(Asked { message, reply }) = letter.downcast::<Asked<M>>() {
+                give_back::<M>(message, reply);
+            }
+        },
+        trial: None,
     };
 }
 
@@ -270,6 +296,7 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Parcel<M>> for Letters<A> {
     const TABLE: &'static LetterTable<A> = &LetterTable {
         form: Form::of::<Self, Parcel<M>>(),
         message_type: type_name::<M>,
+        message_id: TypeId::of::<M>,
         message: |letter| match letter.get_mut::<Parcel<M>>() {
             Some(parcel) => &parcel.message,
             None => &(),
@@ -282,7 +309,7 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Parcel<M>> for Letters<A> {
         // SAFETY: as the caller promises.
         defer: |hand, life| unsafe {
             let Parcel { message, reply, .. } = Letter::take::<Parcel<M>>(hand);
-            defer(message, reply, life)
+            defer(message, reply.map(AnyReply::new), life)
         },
         abandon: |letter| {
             if let Some(parcel) = letter.get_mut::<Parcel<M>>() {
@@ -292,6 +319,16 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Parcel<M>> for Letters<A> {
                 }
             }
         },
+        is_asked: |letter| {
+            let parcel = letter.get_mut::<Parcel<M>>();
+            parcel.is_some_and(|parcel| parcel.reply.is_some())
+        },
+        give_back: |letter| {
+            if let Ok(Parcel { message, reply, .. }) = letter.downcast::<Parcel<M>>() {
+                give_back::<M>(message, reply);
+            }
+        },
+        trial: None,
     };
 }
 
@@ -324,7 +361,7 @@ unsafe fn begin_asked<A: Handler<M>, M: Message>(
     // SAFETY: as the caller promises.
     unsafe {
         let Asked { message, reply } = Letter::take::<Asked<M>>(hand);
-        handle(message, reply, life, task)
+        handle(message, reply.map(AnyReply::new), life, task)
     }
 }
 
@@ -340,7 +377,7 @@ unsafe fn begin_parcel<A: Handler<M>, M: Message>(
     // SAFETY: as the caller promises.
     unsafe {
         let Parcel { message, reply, .. } = Letter::take::<Parcel<M>>(hand);
-        handle(message, reply, life, task)
+        handle(message, reply.map(AnyReply::new), life, task)
     }
 }
 
@@ -348,6 +385,13 @@ fn abandon<T: Send>(reply: &mut Option<Replier<Result<T, NoReply>>>) {
     if let Some(reply) = reply.take() {
         // Whoever asked may have gone.
         let _ = reply.send(Err(NoReply::Abandoned));
+    }
+}
+
+fn give_back<M: Message>(message: M, reply: Option<ReplyTo<M>>) {
+    if let Some(reply) = reply {
+        // Whoever asked may have gone.
+        let _ = reply.send(Err(NoReply::Restarting(Box::new(message))));
     }
 }
 
@@ -433,7 +477,7 @@ unsafe impl<A: Actor, M> Send for Handled<A, M> {}
 #[inline(always)]
 unsafe fn handle<A: Handler<M>, M: Message>(
     message: M,
-    reply: Option<ReplyTo<M>>,
+    reply: Option<AnyReply>,
     life: NonNull<Life<A>>,
     task: &mut Task<'_>,
 ) -> Begun {
@@ -443,7 +487,7 @@ unsafe fn handle<A: Handler<M>, M: Message>(
     let is_asked = reply.is_some();
     if let Some(reply) = reply {
         // With the context, so that it outlives a panic and can be told of it.
-        stage.cx.hold_reply(AnyReply::new(reply));
+        stage.cx.hold_reply(reply);
     }
     let Some(actor) = &mut stage.actor else {
         unreachable!("messages are handled by an actor that has started")
@@ -473,14 +517,14 @@ unsafe fn handle<A: Handler<M>, M: Message>(
 /// As [`LetterTable::begin`].
 unsafe fn defer<A: Handler<M>, M: Message>(
     message: M,
-    reply: Option<ReplyTo<M>>,
+    reply: Option<AnyReply>,
     life: NonNull<Life<A>>,
 ) -> Pooled<Outcome<A::Error>> {
     // SAFETY: as in `handle`.
     let stage = unsafe { &mut (*life.as_ptr()).stage };
     let is_asked = reply.is_some();
     if let Some(reply) = reply {
-        stage.cx.hold_reply(AnyReply::new(reply));
+        stage.cx.hold_reply(reply);
     }
     let Some(actor) = &mut stage.actor else {
         unreachable!("messages are handled by an actor that has started")
@@ -514,10 +558,12 @@ impl<A: Handler<M>, M: Message> Then<Result<M::Reply, A::Error>> for Handled<A, 
         context.ended();
         if self.is_asked
             && let Some(reply) = context.take_reply()
-            && let Ok(reply) = reply.downcast::<ReplyTo<M>>()
         {
-            // Where nobody listens any more, a late reply goes nowhere.
-            let _ = reply.send(Ok(answer));
+            match reply.downcast::<ReplyTo<M>>() {
+                // Where nobody listens any more, a late reply goes nowhere.
+                Ok(reply) => drop(reply.send(Ok(answer))),
+                Err(reply) => answer_lent(reply, answer),
+            }
         }
         Outcome::Well
     }

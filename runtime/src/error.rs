@@ -111,6 +111,15 @@ pub enum AskError<M> {
         /// The actor's path.
         path: Path,
     },
+    /// The actor has failed and is being restarted; the message was not handled: ask again in a while.
+    ///
+    /// Only an actor whose spec [says so](crate::QueuedAsks::Refuse) refuses.
+    Restarting {
+        /// The message, given back.
+        message: M,
+        /// The actor's path.
+        path: Path,
+    },
     /// The actor waits, itself or through others, for the one that asks; the message was not handled.
     ///
     /// Only an ask that a handler (or `start`) awaits itself can bring it, not one
@@ -244,6 +253,20 @@ pub enum StopError {
     },
 }
 
+/// Why a dead letter was not sent again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ResendError {
+    /// No dead letter that is kept has this number.
+    NotFound(u64),
+    /// The letter does not have its message: see [`DeadLetter::is_kept`](crate::DeadLetter::is_kept).
+    NotKept(u64),
+    /// Nobody takes it at that path: the actor has stopped for good, or is of another type now; the letter keeps it.
+    Gone(Path),
+    /// The mailbox has no room; the letter keeps the message.
+    Full(Path),
+}
+
 /// Why a system is not ready.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -314,12 +337,13 @@ impl<M> TryTellError<M> {
 }
 
 impl<M> AskError<M> {
-    /// Returns the message if it never reached the mailbox.
+    /// Returns the message if it was given back: it has not been handled then, and will not be.
     pub fn into_message(self) -> Option<M> {
         match self {
             AskError::Stopped { message, .. }
             | AskError::NoRoom { message, .. }
             | AskError::Full { message, .. }
+            | AskError::Restarting { message, .. }
             | AskError::Cycle { message, .. } => Some(message),
             _ => None,
         }
@@ -366,6 +390,12 @@ impl<M> fmt::Display for AskError<M> {
                 write!(
                     f,
                     "{path} did not come to the message: it stopped, or dropped it for a newer one"
+                )
+            }
+            AskError::Restarting { path, .. } => {
+                write!(
+                    f,
+                    "{path} has failed and is being restarted; ask again in a while"
                 )
             }
             AskError::Cycle { path, cycle, .. } => {
@@ -543,6 +573,29 @@ impl fmt::Display for Escalated {
     }
 }
 
+impl fmt::Display for ResendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ResendError::NotFound(number) => write!(
+                f,
+                "there is no dead letter {number}; it was never there, or newer ones took its place: keep more with `Builder::dead_letters`"
+            ),
+            ResendError::NotKept(number) => write!(
+                f,
+                "dead letter {number} does not have its message: it was sent again before, or its type is not one that `Spec::retry` names"
+            ),
+            ResendError::Gone(path) => write!(
+                f,
+                "nobody takes the message at {path}; start the actor again and try once more"
+            ),
+            ResendError::Full(path) => write!(
+                f,
+                "the mailbox of {path} has no room; try once more when it has worked off what is queued"
+            ),
+        }
+    }
+}
+
 impl fmt::Display for StopChildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -598,6 +651,7 @@ impl fmt::Display for NotReady {
     }
 }
 
+impl Error for ResendError {}
 impl Error for StopChildError {}
 impl Error for StopError {}
 impl Error for NotReady {}

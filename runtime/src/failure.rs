@@ -8,10 +8,11 @@ use std::future::{Future, poll_fn};
 use std::io::Write;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once, OnceLock};
 use std::task::Poll;
 use std::time::Instant;
+
+use parking_lot::Mutex;
 
 use crate::Path;
 
@@ -28,7 +29,7 @@ struct Inner {
     kind: FailureKind,
     text: String,
     location: Option<String>,
-    backtrace: Option<Backtrace>,
+    backtrace: Option<Arc<Backtrace>>,
 }
 
 /// What an actor was doing when it failed.
@@ -135,14 +136,14 @@ impl Failure {
 
     /// Returns the backtrace of a panic, whether or not `RUST_BACKTRACE` is set.
     ///
-    /// The first panic of each second at a [place](Self::location) has one, and
-    /// those that follow there within that second need not: a backtrace takes
-    /// several times as long as all else of a restart. It is captured unresolved;
-    /// showing it resolves the symbols. An error has none: the place where an
+    /// The first panic of each second at a [place](Self::location) has its own, and
+    /// those that follow there within that second share it, so their callers may be others:
+    /// a backtrace takes several times as long as all else of a restart. It is
+    /// captured unresolved; showing it resolves the symbols. An error has none: the place where an
     /// `Err` reaches the runtime says nothing about where it began.
     #[must_use]
     pub fn backtrace(&self) -> Option<&Backtrace> {
-        self.0.backtrace.as_ref()
+        self.0.backtrace.as_deref()
     }
 
     /// Writes the failure to the log, or to standard error where nobody listens.
@@ -243,7 +244,7 @@ pub(crate) enum Cause {
 pub(crate) struct Panic {
     text: String,
     location: Option<String>,
-    backtrace: Option<Backtrace>,
+    backtrace: Option<Arc<Backtrace>>,
 }
 
 /// Runs a future to its end, turning a panic in it, or in dropping it, into a [`Panic`].
@@ -284,8 +285,9 @@ fn caught(payload: Box<dyn Any + Send>) -> Panic {
     }
     // A place that was noted for another panic, which its author caught, is not this one's.
     let site = SITE.take().filter(|site| site.text == text);
-    let (location, backtrace) =
-        site.map_or((None, None), |site| (Some(site.place), site.backtrace));
+    let (location, backtrace) = site.map_or((None, None), |site| {
+        (Some(site.place), Some(site.backtrace))
+    });
     Panic {
         text,
         location,
@@ -312,19 +314,27 @@ fn payload_text(payload: &dyn Any) -> String {
 struct Site {
     text: String,
     place: String,
-    backtrace: Option<Backtrace>,
+    backtrace: Arc<Backtrace>,
 }
 
-/// In which second there was a backtrace, by place; places that share a slot have more of them than they need.
-struct Traced([AtomicU64; 256]);
+/// The latest backtraces, by place and second; places that share a slot have more of them made than they need.
+struct Traced([Mutex<Option<Trace>>; 256]);
+
+/// A backtrace, and the mark of its place and second.
+type Trace = (u64, Arc<Backtrace>);
 
 impl Traced {
     const fn new() -> Self {
-        Traced([const { AtomicU64::new(0) }; 256])
+        Traced([const { Mutex::new(None) }; 256])
     }
 
-    /// Whether a panic at this place, in this second, is the first there to be traced.
-    fn is_first(&self, place: &Location<'_>, second: u64) -> bool {
+    /// Returns the backtrace of the first panic at this place in this second; makes it, if this is that one.
+    fn backtrace(
+        &self,
+        place: &Location<'_>,
+        second: u64,
+        make: impl FnOnce() -> Backtrace,
+    ) -> Arc<Backtrace> {
         // The address of the file name will do: were it in memory twice, a place would be traced twice. The
         // multiplication spreads it (Fibonacci hashing, Knuth vol. 3).
         let line = u64::from(place.line()) << 16 | u64::from(place.column());
@@ -333,7 +343,16 @@ impl Traced {
         let slot = &self.0[(hash >> 56) as usize];
         // The upper half tells the place, the lower half the second after this one; never 0.
         let mark = (hash & !u64::from(u32::MAX)) | (second + 1) & u64::from(u32::MAX);
-        slot.swap(mark, Ordering::Relaxed) != mark
+        if let Some((of, backtrace)) = &*slot.lock()
+            && *of == mark
+        {
+            return Arc::clone(backtrace);
+        }
+        // Not under the lock: it takes a while, and others panic at other places.
+        let backtrace = Arc::new(make());
+        let before = slot.lock().replace((mark, Arc::clone(&backtrace)));
+        drop(before);
+        backtrace
     }
 }
 
@@ -364,11 +383,10 @@ fn install_hook() {
                 .map_or_else(String::new, ToString::to_string);
             let text = payload_text(info.payload());
             static TRACED: Traced = Traced::new();
-            let is_first = |place| TRACED.is_first(place, second());
-            let backtrace = info
-                .location()
-                .is_none_or(is_first)
-                .then(Backtrace::force_capture);
+            let backtrace = match info.location() {
+                Some(place) => TRACED.backtrace(place, second(), Backtrace::force_capture),
+                None => Arc::new(Backtrace::force_capture()),
+            };
             let site = Site {
                 text,
                 place,
@@ -417,11 +435,20 @@ mod tests {
     fn a_place_is_traced_once_in_a_second() {
         let traced = Traced::new();
         let (here, there) = (Location::caller(), place());
-        assert!(traced.is_first(here, 0));
-        assert!(!traced.is_first(here, 0));
-        assert!(traced.is_first(there, 0), "another place");
-        assert!(traced.is_first(here, 1), "another second");
-        assert!(!traced.is_first(here, 1));
+        let mut made = 0;
+        let mut backtrace = |place, second| {
+            traced.backtrace(place, second, || {
+                made += 1;
+                Backtrace::disabled()
+            })
+        };
+        let first = backtrace(here, 0);
+        assert!(Arc::ptr_eq(&first, &backtrace(here, 0)));
+        backtrace(there, 0);
+        let next = backtrace(here, 1);
+        assert!(!Arc::ptr_eq(&first, &next));
+        assert!(Arc::ptr_eq(&next, &backtrace(here, 1)));
+        assert_eq!(made, 3, "another place, and another second, have their own");
     }
 
     fn place() -> &'static Location<'static> {
@@ -433,9 +460,11 @@ mod tests {
         let panics: Vec<Panic> = (0..100)
             .map(|n| guarded(|| panic!("no. {n}")).expect_err("it panicked"))
             .collect();
-        assert!(panics[0].backtrace.is_some());
-        let traced = panics.iter().filter(|panic| panic.backtrace.is_some());
-        assert!(traced.count() < 100);
+        let traced = panics.iter().filter_map(|panic| panic.backtrace.as_ref());
+        let mut traced: Vec<_> = traced.map(Arc::as_ptr).collect();
+        assert_eq!(traced.len(), 100);
+        traced.dedup();
+        assert!(traced.len() < 100, "most share one");
         for (n, panic) in panics.iter().enumerate() {
             assert_eq!(panic.text, format!("no. {n}"));
             assert_eq!(panic.location, panics[0].location);

@@ -199,8 +199,8 @@ pub use context::{Context, Task};
 pub use dead_letter::{DeadLetter, DeadLetterReason};
 pub use error::{
     AskError, BoxError, ChildInfoError, Escalated, FindError, NotReady, RemoveChildError,
-    RestartChildError, StartChildError, StartError, StopChildError, StopError, TellError,
-    TryTellError, UpdateError,
+    ResendError, RestartChildError, StartChildError, StartError, StopChildError, StopError,
+    TellError, TryTellError, UpdateError,
 };
 pub use exit::ExitReason;
 pub use failure::{During, Failure, FailureKind};
@@ -212,7 +212,8 @@ pub use path::Path;
 pub use registry::Delivery;
 pub use snapshot::{ActorInfo, ActorState, ChildCounts, ChildInfo, MailboxInfo};
 pub use spec::{
-    ChildSpec, MAILBOX_CAPACITY, MAILBOX_CAPACITY_MAX, START_WITHIN, STOP_WITHIN, Spec, Supervisor,
+    ChildSpec, MAILBOX_CAPACITY, MAILBOX_CAPACITY_MAX, QueuedAsks, START_WITHIN, STOP_WITHIN, Spec,
+    Supervisor,
 };
 pub use stop::Stop;
 pub use supervisor_ref::SupervisorRef;

@@ -22,11 +22,10 @@ use tokio::time::Sleep;
 use crate::book::Lead;
 use crate::cell::ActorCell;
 use crate::core::pooled::{Pooled, Then};
-use crate::dead_letter::DeadLetterReason;
 use crate::envelope::{Begun, Check, Letter, NoReply, refuse};
 use crate::failure::{Cause, During, Failure, FailureKind, Panic, guarded, text_of};
 use crate::mailbox::desk::Desk;
-use crate::mailbox::words::{Control, Left, Next};
+use crate::mailbox::words::{Control, Failed, Left, Next};
 use crate::role::{Boss, Ended, Role, publish_asks};
 use crate::simulation::{Moment, Step};
 use crate::snapshot::ActorState;
@@ -315,10 +314,24 @@ unsafe fn work<A: Actor>(
         }
         if hand.is_none() {
             // SAFETY: see above.
+            let (keeps, incarnation) = unsafe {
+                let incarnation = (*place).stage.cx.incarnation();
+                ((*place).desk.keeps(), incarnation)
+            };
+            if keeps {
+                cell.drop_copy(incarnation);
+            }
+            // SAFETY: see above.
             match unsafe { cell.mailbox.next(&(*place).desk, (*place).draining) } {
                 Next::Message(letter, has_stamp) => {
                     *hand = Some(letter);
                     is_stamped = has_stamp;
+                    if keeps && let Err(panic) = cell.keep_copy(incarnation, hand) {
+                        let _ = guarded(|| *hand = None);
+                        // SAFETY: see above.
+                        unsafe { (*place).fail(cell, Cause::Panic(panic)) };
+                        return None;
+                    }
                 }
                 Next::Idle => return Some(Stopped::Left(Left::Gone)),
                 Next::Control(control) => {
@@ -598,6 +611,8 @@ unsafe fn end<A: Actor>(
             incarnation,
             is_cut_off: false,
         });
+        let failed = matches!(ended.exit, Exit::Failed | Exit::Killed);
+        cell.let_go(incarnation, failed);
         cell.fall(incarnation, || ended.exit_reason());
         boss.ended(incarnation, ended);
     }
@@ -714,16 +729,24 @@ impl<A: Actor> Life<A> {
                 let Some(table) = cell.in_hand() else {
                     unreachable!("a message that failed was in hand")
                 };
-                if !cell.mailbox.fail(&self.desk) {
+                let message = (table.message_type)();
+                let during = During::Message(message);
+                let failure = Failure::new(cell.path.clone(), incarnation, during, cause);
+                let mut last = None;
+                let again = |has_room| cell.fail_copy(incarnation, &failure, has_room, &mut last);
+                let Some(failed) = cell.mailbox.fail(&self.desk, again) else {
                     // It was cut off, and the failure is on record already: the next step sees it.
                     return;
-                }
+                };
                 self.stage.cx.ended_badly();
-                let message = (table.message_type)();
-                let failure = cell.fail(incarnation, During::Message(message), cause);
-                let text = failure.text();
-                cell.dead_letter(incarnation, message, DeadLetterReason::Failed, text);
-                if let Some(reply) = self.stage.cx.take_reply() {
+                cell.record(&failure);
+                let reply = self.stage.cx.take_reply();
+                cell.tried(failed, message, failure.clone(), last);
+                // Who asked for what is tried again goes on waiting.
+                if failed == Failed::GivenUp
+                    && let Some(reply) = reply
+                {
+                    let text = failure.text();
                     let text = match failure.kind() {
                         FailureKind::Panic => format!("it panicked: {text}"),
                         _ => text.to_owned(),

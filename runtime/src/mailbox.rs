@@ -70,8 +70,8 @@ mod stage;
 #[cfg(not(any(greenroom_loom, greenroom_shuttle)))]
 mod tests;
 
-use desk::{CONTROL, Desk, KILL, STEPWISE, WAITERS};
-use words::{Control, CutOff, Overflow, Ticket};
+use desk::{CONTROL, Desk, KEEPS, KILL, STEPWISE, WAITERS};
+use words::{Control, CutOff, Failed, Overflow, Ticket};
 
 /// `E` is what is queued; `L` a copyable pointer to the life that reads.
 #[repr(C)]
@@ -87,6 +87,8 @@ pub(crate) struct Mailbox<E, L> {
     timed: u8,
     /// A queue was long since its memory was last given back.
     was_long: AtomicBool,
+    /// Who reads keeps a copy of what it has in hand: see [`keeping`](Mailbox::keeping).
+    keeps: bool,
     inner: Biased<Inner<E, L>>,
 }
 
@@ -105,7 +107,8 @@ struct Inner<E, L> {
     /// The clock's tick at the latest stamp.
     tick: u32,
     depth_max: u32,
-    /// A reading of `taken`, at most as large as it; its low half, as the depth is less than that.
+    /// A reading of [what makes room](Mailbox::made_room), at most as large as it; its low half, as the depth is less
+    /// than that.
     taken_seen: u32,
     enqueued: u64,
     reader: Option<Reader<E, L>>,
@@ -136,6 +139,12 @@ struct Rare<E> {
     discarded: u64,
     /// Of those dropped, how many had never been queued.
     turned_away: u64,
+    /// Of those rejected, how many had been queued.
+    recalled: u64,
+    /// How often a message that failed went back to the front.
+    retried: u64,
+    /// Questions are given back until the next life begins.
+    refuses_questions: bool,
 }
 
 impl<E> Default for Rare<E> {
@@ -152,6 +161,9 @@ impl<E> Default for Rare<E> {
             dropped: Default::default(),
             discarded: 0,
             turned_away: 0,
+            recalled: 0,
+            retried: 0,
+            refuses_questions: false,
         }
     }
 }
@@ -221,6 +233,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                 every => every.next_power_of_two().trailing_zeros() as u8,
             },
             was_long: AtomicBool::new(false),
+            keeps: false,
             inner: Biased::new(Inner {
                 state: State::Down,
                 woken: false,
@@ -241,8 +254,27 @@ impl<E, L: Copy> Mailbox<E, L> {
         }
     }
 
+    /// Makes it one whose reader keeps a copy of what it has in hand, to put it back if its handler fails.
+    ///
+    /// So that there is room for it then, the message in hand keeps its place until it has ended;
+    /// but not where the oldest is lost for a newer one, which is what it would be.
+    pub(crate) fn keeping(mut self) -> Self {
+        self.keeps = true;
+        self
+    }
+
     pub(crate) fn capacity(&self) -> usize {
         self.capacity as usize
+    }
+
+    /// The count that tells senders how many have left.
+    #[inline(always)]
+    fn made_room(&self) -> &AtomicU64 {
+        if self.keeps && self.overflow != Overflow::DropOldest {
+            &self.done
+        } else {
+            &self.taken
+        }
     }
 
     // ===== the lives that read, one after the other =====
@@ -268,8 +300,13 @@ impl<E, L: Copy> Mailbox<E, L> {
             if self.overflow == Overflow::DropOldest {
                 inner.call_reader(STEPWISE);
             }
+            if self.keeps {
+                inner.call_reader(KEEPS);
+            }
             if let Some(rare) = &mut inner.rare {
                 rare.control.clear();
+                rare.refuses_questions = false;
+                inner.someone_waits = !rare.waiting.is_empty();
                 if inner.someone_waits {
                     inner.call_reader(WAITERS);
                 }
@@ -336,22 +373,33 @@ impl<E, L: Copy> Mailbox<E, L> {
 
     /// Ends a life: what is left of its batch goes back to the queue; `false` if it was cut off before.
     pub(crate) fn leave(&self, desk: &Desk<E>) -> bool {
-        self.inner.with(|inner| {
+        let mut woken = Woken::default();
+        let was_reading = self.inner.with(|inner| {
             if !inner.has_desk(desk) {
                 return false;
             }
             inner.take_back(desk);
+            // It may be long before the next life.
+            self.admit(inner, &mut woken);
             inner.reader = None;
             inner.state = State::Down;
             true
-        })
+        });
+        woken.wake();
+        was_reading
     }
 
     /// Takes the mailbox away from a life that does not end; what it had in hand counts as failed.
     ///
-    /// `has_entries`: being ready is an entry in some queue, not a task of that life.
-    pub(crate) fn cut_off(&self, incarnation: u64, has_entries: bool) -> CutOff<L> {
-        self.inner.with(|inner| {
+    /// `has_entries`: being ready is an entry in some queue, not a task of that life. `again` as for [`fail`](Self::fail).
+    pub(crate) fn cut_off(
+        &self,
+        incarnation: u64,
+        has_entries: bool,
+        again: impl FnOnce(bool) -> Option<E>,
+    ) -> CutOff<L> {
+        let mut woken = Woken::default();
+        let cut_off = self.inner.with(|inner| {
             if !inner.is_read_by(incarnation) {
                 return CutOff::Nothing;
             }
@@ -371,7 +419,8 @@ impl<E, L: Copy> Mailbox<E, L> {
             // Nobody will ask any more when the message in hand was queued; left in, its stamp would
             // hide all that follow.
             inner.pass_stamps(self.taken.load(Ordering::Relaxed));
-            let in_flight = self.fail_in_flight(inner);
+            let in_flight = self.fail_in_flight(inner, again);
+            self.admit(inner, &mut woken);
             // SAFETY: the runner is not in a section, and will not begin another one.
             let is_running = desk.batch.with(|batch| unsafe { (*batch).running });
             let is_ready = inner.state == State::Ready;
@@ -381,7 +430,51 @@ impl<E, L: Copy> Mailbox<E, L> {
             } else {
                 CutOff::Resting { life, in_flight }
             }
-        })
+        });
+        woken.wake();
+        cut_off
+    }
+
+    /// Gives the questions back that are queued or wait in line, and those that come until the next life begins;
+    /// to be called when no life reads.
+    ///
+    /// Of those that are queued the caller gets them out; `is_question` is asked under the lock.
+    pub(crate) fn recall(&self, is_question: impl Fn(&mut E) -> bool) -> Vec<E> {
+        let mut woken = Woken::default();
+        let recalled = self.inner.with(|inner| {
+            if !inner.open || inner.reader.is_some() {
+                return Vec::new();
+            }
+            let mut recalled = Vec::new();
+            for mut message in inner.queue.take() {
+                if is_question(&mut message) {
+                    recalled.push(message);
+                } else {
+                    inner.queue.push_back(message);
+                }
+            }
+            let n = recalled.len() as u64;
+            if n > 0 {
+                self.remove_front(inner, n);
+            }
+            let rare = inner.rare();
+            rare.recalled += n;
+            rare.rejected[Rejected::Restarting as usize] += n;
+            rare.refuses_questions = true;
+            for (ticket, (mut message, waker)) in std::mem::take(&mut rare.waiting) {
+                if is_question(&mut message) {
+                    rare.rejected[Rejected::Restarting as usize] += 1;
+                    rare.returned.insert(ticket, message);
+                    woken.0.push(waker);
+                } else {
+                    rare.waiting.insert(ticket, (message, waker));
+                }
+            }
+            inner.look_at_line();
+            recalled
+        });
+        woken.wake();
+        recalled
     }
 
     // ===== the end of the role =====
@@ -438,7 +531,7 @@ impl<E, L: Copy> Mailbox<E, L> {
         let number = (inner.enqueued as u32).wrapping_add(1);
         if number.wrapping_sub(inner.taken_seen) > inner.depth_max {
             // Only now is the reader's own count looked at, which may cost a transfer between cores.
-            inner.taken_seen = self.taken.load(Ordering::Acquire) as u32;
+            inner.taken_seen = self.made_room().load(Ordering::Acquire) as u32;
             let level = number.wrapping_sub(inner.taken_seen);
             if level > self.capacity {
                 return false;
@@ -465,7 +558,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             let Some((_, (message, waker))) = rare.waiting.pop_first() else {
                 return;
             };
-            inner.someone_waits = !inner.rare().waiting.is_empty();
+            inner.look_at_line();
             self.push(inner, message, clock::tick());
             woken.0.push(waker);
         }
@@ -495,19 +588,50 @@ impl<E, L: Copy> Mailbox<E, L> {
         self.done.store(done + 1, Ordering::Release);
     }
 
-    fn fail_in_flight(&self, inner: &mut Inner<E, L>) -> bool {
+    /// Counts the message in flight as failed, if there is one, or puts it back; for that no batch may be left.
+    fn fail_in_flight(
+        &self,
+        inner: &mut Inner<E, L>,
+        again: impl FnOnce(bool) -> Option<E>,
+    ) -> Option<Failed> {
         let taken = self.taken.load(Ordering::Relaxed);
-        let is_there = taken != self.done.load(Ordering::Relaxed);
-        if is_there {
-            self.count_done();
-            // What is not counted here counts as handled.
-            #[cfg(greenroom_planted)]
-            if crate::planted::is_planted(crate::planted::Bug::FailedAsHandled) {
-                return true;
-            }
-            inner.rare().failed += 1;
+        let done = self.done.load(Ordering::Relaxed);
+        if taken == done {
+            return None;
         }
-        is_there
+        let has_room = inner.enqueued - done <= u64::from(self.capacity);
+        if self.keeps
+            && let Some(message) = again(has_room)
+        {
+            self.put_back(inner, message, taken);
+            return Some(Failed::Again);
+        }
+        self.count_done();
+        // What is not counted here counts as handled.
+        #[cfg(greenroom_planted)]
+        if crate::planted::is_planted(crate::planted::Bug::FailedAsHandled) {
+            return Some(Failed::GivenUp);
+        }
+        inner.rare().failed += 1;
+        Some(Failed::GivenUp)
+    }
+
+    /// Puts the message in flight back to the front of the queue, so that none is in flight.
+    fn put_back(&self, inner: &mut Inner<E, L>, message: E, taken: u64) {
+        // Its own stamp, if nobody has asked for it.
+        inner.pass_stamps(taken);
+        self.taken.store(taken - 1, Ordering::Release);
+        inner.queue.push_front(message);
+        let is_timed = self.timed != NEVER;
+        let rare = inner.rare();
+        rare.retried += 1;
+        if is_timed {
+            // What comes rarely is timed each time; its age is that of the latest that was timed
+            // before it, if not its own.
+            let since = rare.passed.unwrap_or_else(Instant::now);
+            rare.stamps.push_front((taken - 1, since));
+            inner.next_stamp = taken - 1;
+        }
     }
 }
 
@@ -531,6 +655,23 @@ impl<E, L> Inner<E, L> {
 
     fn discarded(&self) -> u64 {
         self.rare.as_ref().map_or(0, |rare| rare.discarded)
+    }
+
+    fn retried(&self) -> u64 {
+        self.rare.as_ref().map_or(0, |rare| rare.retried)
+    }
+
+    fn refuses_questions(&self) -> bool {
+        self.rare
+            .as_ref()
+            .is_some_and(|rare| rare.refuses_questions)
+    }
+
+    /// Whether whoever comes has to look who waits, or why.
+    fn look_at_line(&mut self) {
+        let rare = self.rare.as_ref();
+        self.someone_waits =
+            rare.is_some_and(|rare| rare.refuses_questions || !rare.waiting.is_empty());
     }
 
     fn is_read_by(&self, incarnation: u64) -> bool {

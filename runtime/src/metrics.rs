@@ -61,6 +61,8 @@ pub enum Metric {
     Busy,
     /// Messages whose handler ended, by result.
     MessagesHandled,
+    /// Messages that failed and went back to be tried again.
+    MessagesRetried,
     /// Messages given up, by reason.
     DeadLetters,
     /// Events published, by type.
@@ -106,6 +108,7 @@ impl Metric {
         Metric::MessageHandle,
         Metric::Busy,
         Metric::MessagesHandled,
+        Metric::MessagesRetried,
         Metric::DeadLetters,
         Metric::EventsPublished,
         Metric::EventsDelivered,
@@ -179,7 +182,7 @@ impl Metric {
             Metric::MailboxDequeued => (
                 "greenroom_mailbox_dequeued_total",
                 Counter,
-                "Messages taken out of mailboxes.",
+                "Messages taken out of mailboxes, at each try anew.",
             ),
             Metric::MailboxRejected => (
                 "greenroom_mailbox_rejected_total",
@@ -210,6 +213,11 @@ impl Metric {
                 "greenroom_messages_handled_total",
                 Counter,
                 "Messages whose handler ended, by result.",
+            ),
+            Metric::MessagesRetried => (
+                "greenroom_messages_retried_total",
+                Counter,
+                "Messages whose handler failed and that went back to the front of their mailbox to be tried again.",
             ),
             Metric::DeadLetters => (
                 "greenroom_dead_letters_total",

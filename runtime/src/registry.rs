@@ -200,7 +200,7 @@ impl Registry {
                 Offered::Full(parcel) | Offered::Lost(parcel) => {
                     topic.lost(&**subscriber, &parcel.message, false, &mut delivery)
                 }
-                Offered::Closed(parcel) => {
+                Offered::Closed(parcel) | Offered::Restarting(parcel) => {
                     topic.lost(&**subscriber, &parcel.message, true, &mut delivery)
                 }
             }
@@ -255,7 +255,7 @@ impl Registry {
                     )) => {
                         topic.lost(&***subscriber, &parcel.message, false, &mut delivery);
                     }
-                    Poll::Ready(Err(Refused::Stopped(parcel))) => {
+                    Poll::Ready(Err(Refused::Stopped(parcel) | Refused::Restarting(parcel))) => {
                         topic.lost(&***subscriber, &parcel.message, true, &mut delivery);
                     }
                 }

@@ -201,7 +201,7 @@ impl Families {
         self.add(
             Metric::MailboxDequeued,
             vec![label()],
-            sum.tally.dequeued as f64,
+            (sum.tally.dequeued + sum.tally.retried) as f64,
         );
         for reason in Rejected::ALL {
             let n = sum.tally.rejected[reason as usize];
@@ -232,5 +232,7 @@ impl Families {
         for (result, n) in [("ok", sum.tally.handled), ("failed", sum.tally.failed)] {
             self.add(Metric::MessagesHandled, with("result", result), n as f64);
         }
+        let retried = sum.tally.retried;
+        self.add(Metric::MessagesRetried, vec![label()], retried as f64);
     }
 }

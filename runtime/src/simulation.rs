@@ -158,6 +158,15 @@ pub enum Step<'a> {
         /// The text of the error or the panic.
         text: &'a str,
     },
+    /// A message whose handler has failed is first in the mailbox again, and does not count as failed.
+    Retries {
+        /// Of the actor.
+        path: &'a str,
+        /// Which life failed on it.
+        incarnation: u64,
+        /// The message's type.
+        name: &'static str,
+    },
     /// A life is over.
     Ended {
         /// Of the actor.

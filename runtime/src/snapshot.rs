@@ -49,6 +49,8 @@ pub struct MailboxInfo {
     pub handled: u64,
     /// Messages that failed over all lives.
     pub failed: u64,
+    /// How often one that failed was put back to be [tried again](crate::Spec::retry), over all lives.
+    pub retried: u64,
     /// Messages given back to their senders.
     pub rejected: u64,
     /// Messages lost.
@@ -165,6 +167,7 @@ impl ActorInfo {
             stuck_for: role.stuck_for(),
             handled: m.tally.handled,
             failed: m.tally.failed,
+            retried: m.tally.retried,
             rejected: m.tally.rejected.iter().sum(),
             dropped: m.tally.dropped.iter().sum(),
         });

@@ -9,9 +9,7 @@ use greenroom_supervision::{
     AutoShutdown, Backoff, BadCombination, ChildId, Limit, Restart, Strategy,
 };
 
-use crate::Actor;
-use crate::Path;
-use crate::cell::{ActorCell, Terms};
+use crate::cell::{ActorCell, Intake, Retry, Terms};
 use crate::core::gift::Whose;
 use crate::error::StartError;
 use crate::failure::ShortType;
@@ -20,6 +18,7 @@ use crate::path::is_valid_name;
 use crate::role::{Role, SUPERVISOR, Standing};
 use crate::shared::Shared;
 use crate::supervisor::{Settings, SupervisorCell};
+use crate::{Actor, Handler, Message, Path};
 
 /// How many messages a mailbox holds unless its spec says otherwise.
 ///
@@ -46,9 +45,19 @@ pub struct Spec<A: Actor> {
     args: A::Args,
     pub(crate) standing: Standing,
     terms: Terms,
-    mailbox: usize,
-    overflow: Overflow,
+    intake: Intake<A>,
     group: Option<String>,
+}
+
+/// What happens to questions that are queued when their actor fails; see [`Spec::queued_asks`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum QueuedAsks {
+    /// They stay queued, in order, and the next life answers them.
+    #[default]
+    Keep,
+    /// They are given back as [`AskError::Restarting`](crate::AskError::Restarting), and so are those that come before the next life begins.
+    Refuse,
 }
 
 impl<A: Actor> Spec<A> {
@@ -58,8 +67,12 @@ impl<A: Actor> Spec<A> {
             args,
             standing: Standing::USUAL,
             terms: Terms::USUAL,
-            mailbox: MAILBOX_CAPACITY,
-            overflow: Overflow::default(),
+            intake: Intake {
+                capacity: MAILBOX_CAPACITY,
+                overflow: Overflow::default(),
+                queued_asks: QueuedAsks::default(),
+                retries: Vec::new(),
+            },
             group: None,
         }
     }
@@ -78,8 +91,12 @@ impl<A: Actor> Spec<A> {
             Restart::Temporary if is_new => (self.args, Whose::one()),
             _ => (self.args, Whose::everybody()),
         };
-        let (mailbox, group) = ((self.mailbox, self.overflow), self.group.as_deref());
-        ActorCell::new((path, id), args, self.terms, mailbox, group, system)
+        let (mut intake, group) = (self.intake, self.group.as_deref());
+        if self.standing.restart == Restart::Temporary {
+            // There is no life for which they would be asked again.
+            intake.queued_asks = QueuedAsks::Keep;
+        }
+        ActorCell::new((path, id), args, self.terms, intake, group, system)
     }
 
     /// Returns the name that the actor has below its supervisor.
@@ -110,7 +127,7 @@ impl<A: Actor> Spec<A> {
     /// Sets how many messages the mailbox holds; [1,024](MAILBOX_CAPACITY) by default, at least 1, at most [2^24](MAILBOX_CAPACITY_MAX).
     #[must_use]
     pub fn mailbox(mut self, capacity: usize) -> Self {
-        self.mailbox = capacity.clamp(1, MAILBOX_CAPACITY_MAX);
+        self.intake.capacity = capacity.clamp(1, MAILBOX_CAPACITY_MAX);
         self
     }
 
@@ -125,7 +142,105 @@ impl<A: Actor> Spec<A> {
     /// and background futures send is lost where it would be given back.
     #[must_use]
     pub fn overflow(mut self, overflow: Overflow) -> Self {
-        self.overflow = overflow;
+        self.intake.overflow = overflow;
+        self
+    }
+
+    /// Tries each message of type `M` up to `tries` times, each time in a new life; by default a message whose handler fails is skipped.
+    ///
+    /// The message whose handler returned `Err`, panicked or was killed in the
+    /// middle goes back to the front of the mailbox, so that the next life begins
+    /// with it and order is kept; whoever asked it goes on waiting, within its own
+    /// limit. After the last try it is a [dead letter](crate::DeadLetter) with the
+    /// number of tries, the failure and the message itself, which
+    /// [`System::resend`](crate::System::resend) sends again. So `retry::<M>(1)`
+    /// tries nothing again: it puts what fails into quarantine. At least 1.
+    ///
+    /// | the message | without it | with it |
+    /// |---|---|---|
+    /// | fails, and has tries left | | is first in the mailbox again; not yet counted as failed |
+    /// | fails | is skipped, a dead letter | is a dead letter that can be sent again |
+    /// | is queued while another fails | stays queued, in order | stays queued, in order |
+    /// | is in no life's hand as its actor is taken along by a sibling | stays queued | stays queued: that is no try |
+    ///
+    /// A handler takes its message by value, so each message of this type is cloned
+    /// before it is handled, and an actor with any such type takes its messages
+    /// under the lock of its mailbox; other actors pay nothing. If `clone` itself
+    /// panics or does not return, the message has had its only try.
+    ///
+    /// Each try but the first takes a restart, which counts against the
+    /// [restart limit](Supervisor::restart_limit) of the supervisor and waits as its
+    /// [back-off](Supervisor::backoff) says: allow for both. That it may be tried
+    /// again also holds for what a timer, a stream or a background future sent,
+    /// though the life that began it is over; and the message in hand keeps its
+    /// place in the mailbox until it has ended, so that it can come back. Where
+    /// [the oldest is dropped](Overflow::DropOldest) for a newer one it does not, and
+    /// is given up if it finds no room.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{convert::Infallible, time::Duration};
+    /// use greenroom::prelude::*;
+    /// # struct Ledger;
+    /// # impl Actor for Ledger {
+    /// #     type Args = ();
+    /// #     type Error = BoxError;
+    /// #     async fn start((): (), _: &mut Context<Self>) -> Result<Self, BoxError> { Ok(Ledger) }
+    /// # }
+    ///
+    /// #[derive(Clone)]
+    /// struct Booking(i64);
+    /// impl Message for Booking { type Reply = (); }
+    ///
+    /// impl Handler<Booking> for Ledger {
+    ///     async fn handle(&mut self, Booking(sum): Booking, _: &mut Context<Self>) -> Result<(), BoxError> {
+    ///         if sum == 0 { Err("nothing to book".into()) } else { Ok(()) }
+    ///     }
+    /// }
+    ///
+    /// # async fn example() {
+    /// let tree = Supervisor::one_for_one("bank")
+    ///     .restart_limit(100, Duration::from_secs(60))
+    ///     .child(Ledger::spec("ledger", ()).retry::<Booking>(3));
+    /// let system = System::builder().in_current_runtime().start(tree).await.unwrap();
+    /// let ledger = system.find::<Ledger>("bank/ledger").unwrap();
+    /// ledger.tell(Booking(0)).await.unwrap();
+    /// tokio::time::sleep(Duration::from_secs(60)).await;
+    ///
+    /// let letter = &system.dead_letters()[0];
+    /// assert_eq!((letter.attempt, letter.is_kept), (3, true));
+    /// assert_eq!(letter.text, "nothing to book");
+    /// system.resend(letter.number).unwrap();
+    /// # }
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap().block_on(example());
+    /// ```
+    #[must_use]
+    pub fn retry<M>(mut self, tries: u32) -> Self
+    where
+        A: Handler<M>,
+        M: Message + Clone,
+    {
+        let retry = Retry::of::<M>(tries);
+        let retries = &mut self.intake.retries;
+        retries.retain(|other| !other.is_of_same_type(&retry));
+        retries.push(retry);
+        self
+    }
+
+    /// Sets what happens to questions that are queued when the actor fails; [`QueuedAsks::Keep`] by default, so that a restart is not seen.
+    ///
+    /// [Refuse](QueuedAsks::Refuse) them where an answer that has to wait for a
+    /// restart and its back-off is worth less than to be asked for elsewhere:
+    /// whoever asked gets [`AskError::Restarting`](crate::AskError::Restarting) at
+    /// once, with the message. It concerns [`ask`](crate::ActorRef::ask) alone: what
+    /// is told stays queued. The question in hand has failed, or is
+    /// [tried again](Self::retry). A [temporary](Restart::Temporary) actor, which is
+    /// not started again, abandons its questions in any case; one that a sibling
+    /// takes along keeps them.
+    #[must_use]
+    pub fn queued_asks(mut self, queued_asks: QueuedAsks) -> Self {
+        self.intake.queued_asks = queued_asks;
         self
     }
 
@@ -212,11 +327,16 @@ impl<A: Actor> Spec<A> {
         let Spec {
             name,
             standing,
-            mailbox,
-            overflow,
+            intake,
             group,
             ..
         } = self;
+        let Intake {
+            capacity,
+            overflow,
+            queued_asks,
+            retries,
+        } = intake;
         let Terms {
             stop_within,
             worker,
@@ -230,8 +350,13 @@ impl<A: Actor> Spec<A> {
             .as_ref()
             .map_or_else(String::new, |g| format!(", group {g}"));
         let worker = worker.map_or_else(String::new, |n| format!(", on worker {n}"));
+        let asks = match queued_asks {
+            QueuedAsks::Keep => "",
+            QueuedAsks::Refuse => ", refuses asks while it is down",
+        };
+        let retries: String = retries.iter().map(|retry| format!(", {retry}")).collect();
         format!(
-            "{name}: {kind}, {standing}, mailbox {mailbox}{overflow}, stops within {stop_within:?}{group}{worker}"
+            "{name}: {kind}, {standing}, mailbox {capacity}{overflow}, stops within {stop_within:?}{group}{worker}{retries}{asks}"
         )
     }
 }

@@ -17,7 +17,7 @@ use crate::cell::ActorCell;
 use crate::core::fence;
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::driver::{Driver, Simulation};
-use crate::error::{Escalated, FindError, NotReady, StartError};
+use crate::error::{Escalated, FindError, NotReady, ResendError, StartError};
 use crate::metrics::{Family, Ledger, Meters};
 use crate::pool::Pool;
 use crate::registry::{Delivery, Registry};
@@ -96,6 +96,10 @@ impl Builder {
     }
 
     /// Sets how many dead letters are kept; [1,024](DEAD_LETTERS) by default.
+    ///
+    /// Beside them as many are kept that [have their message](crate::DeadLetter::is_kept),
+    /// so that a flood of others does not push these out. Their number bounds the
+    /// messages, not how large one is: where messages of megabytes fail, keep few.
     pub fn dead_letters(mut self, kept: usize) -> Self {
         self.dead_letters = kept;
         self
@@ -309,6 +313,7 @@ impl System {
                 };
             };
             root.retire();
+            shared.dead_letters.end();
             *shared.root.lock() = None;
             shared.end.send_replace(Some(ended));
         });
@@ -433,6 +438,25 @@ impl System {
     #[must_use]
     pub fn dead_letters(&self) -> Vec<DeadLetter> {
         self.shared.dead_letters.list()
+    }
+
+    /// Sends the message of a dead letter again, to the actor that now has the letter's path.
+    ///
+    /// It counts as a new message: it goes to the end of the mailbox, nobody waits
+    /// for a reply of it, it expires no more, and it has [all its tries](crate::Spec::retry)
+    /// before it. It never waits for room. A letter's message can be sent once; if
+    /// it fails again, that is another letter.
+    ///
+    /// # Errors
+    ///
+    /// [`ResendError`] when there is no such letter, or none that
+    /// [is kept](crate::DeadLetter::is_kept) with its message; and when the actor is gone
+    /// or has no room: then the letter keeps its message.
+    pub fn resend(&self, number: u64) -> Result<(), ResendError> {
+        let registry = &self.shared.registry;
+        self.shared
+            .dead_letters
+            .resend(number, |path| registry.get(path.as_str()))
     }
 
     /// Returns where all messages went since the start, actors that have ended included.

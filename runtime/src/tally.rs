@@ -7,9 +7,12 @@
 pub(crate) struct Tally {
     pub(crate) sent: u64,
     pub(crate) enqueued: u64,
+    /// Taken out, and not put back since.
     pub(crate) dequeued: u64,
     pub(crate) handled: u64,
     pub(crate) failed: u64,
+    /// How often a message that failed went back, to be taken out again.
+    pub(crate) retried: u64,
     /// Given back to the sender: by [`Rejected`].
     pub(crate) rejected: [u64; Rejected::ALL.len()],
     /// Lost: by [`Dropped`].
@@ -23,14 +26,17 @@ pub(crate) enum Rejected {
     Stopped,
     TimedOut,
     Cancelled,
+    /// A question to an actor that was being restarted, which was not to wait for that.
+    Restarting,
 }
 
 impl Rejected {
-    pub(crate) const ALL: [Rejected; 4] = [
+    pub(crate) const ALL: [Rejected; 5] = [
         Rejected::Full,
         Rejected::Stopped,
         Rejected::TimedOut,
         Rejected::Cancelled,
+        Rejected::Restarting,
     ];
 
     pub(crate) fn as_str(self) -> &'static str {
@@ -39,6 +45,7 @@ impl Rejected {
             Rejected::Stopped => "stopped",
             Rejected::TimedOut => "timeout",
             Rejected::Cancelled => "cancelled",
+            Rejected::Restarting => "restarting",
         }
     }
 }
@@ -85,6 +92,7 @@ impl Tally {
         self.dequeued += other.dequeued;
         self.handled += other.handled;
         self.failed += other.failed;
+        self.retried += other.retried;
         for (sum, n) in self.rejected.iter_mut().zip(other.rejected) {
             *sum += n;
         }

@@ -169,6 +169,7 @@ impl<A: Actor> ActorCell<A> {
                 self.fold_counts();
                 Offered::Closed(Parcel::from_letter(letter))
             }
+            Admission::Restarting(letter) => Offered::Restarting(Parcel::from_letter(letter)),
         }
     }
 }

@@ -12,7 +12,7 @@ use super::run::LifeTask;
 use super::{ActorCell, INSIDE_BUDGET, LifePtr};
 use crate::core::ready::Runnable;
 use crate::dead_letter::DeadLetterReason;
-use crate::failure::{ShortType, guarded};
+use crate::failure::ShortType;
 use crate::life::Life;
 use crate::mailbox::words::Control;
 use crate::role::{Boss, Launched, RestartReason, Role};
@@ -41,6 +41,9 @@ impl<A: Actor> Role for ActorCell<A> {
             node.clear();
         }
         let incarnation = self.mailbox.next_incarnation();
+        if let Some(care) = self.extras.get().and_then(|extras| extras.care.as_ref()) {
+            care.begin(incarnation);
+        }
         let life = Box::new(Life::new(Arc::clone(&self), incarnation, boss));
         let life = NonNull::from(Box::leak(life));
         // SAFETY: the life is freed only after the mailbox has let go of its desk.
@@ -98,17 +101,9 @@ impl<A: Actor> Role for ActorCell<A> {
     fn retire(&self) {
         self.mailbox.close();
         let incarnation = self.mailbox.reading(false).incarnation;
-        for mut letter in self.mailbox.clear() {
-            let table = letter.table();
-            // Waking who asked is its executor's code, what a message does when it is dropped its author's.
-            let _ = guarded(|| (table.abandon)(&mut letter));
-            let _ = guarded(|| drop(letter));
-            self.dead_letter(
-                incarnation,
-                (table.message_type)(),
-                DeadLetterReason::Stopped,
-                "left in the mailbox",
-            );
+        for letter in self.mailbox.clear() {
+            let text = "left in the mailbox";
+            self.bury(incarnation, letter, DeadLetterReason::Stopped, text);
         }
         // From here on nobody subscribes it any more.
         self.retired.store(true, Ordering::Release);

@@ -67,8 +67,8 @@ impl<E, L: Copy> Mailbox<E, L> {
         self.inner.with(|inner| {
             let done = self.done.load(Ordering::Acquire);
             let is_there = self.taken.load(Ordering::Acquire) != done;
-            // What overflow takes out of the queue counts as done, too.
-            is_there.then(|| done - inner.discarded())
+            // What overflow takes out of the queue counts as done, too; and what is tried again is new in hand.
+            is_there.then(|| done - inner.discarded() + inner.retried())
         })
     }
 
@@ -105,6 +105,8 @@ impl<E, L: Copy> Mailbox<E, L> {
                 rare.dropped = Default::default();
                 rare.discarded = 0;
                 rare.turned_away = 0;
+                rare.recalled = 0;
+                rare.retried = 0;
             }
             tally
         })
@@ -121,9 +123,10 @@ impl<E, L: Copy> Mailbox<E, L> {
         };
         if let Some(rare) = &inner.rare {
             tally.sent += rare.turned_away + rare.waiting.len() as u64;
-            tally.sent += rare.rejected.iter().sum::<u64>();
+            tally.sent += rare.rejected.iter().sum::<u64>() - rare.recalled;
             tally.handled -= rare.failed + rare.discarded;
             tally.failed = rare.failed;
+            tally.retried = rare.retried;
             tally.rejected = rare.rejected;
             tally.dropped = rare.dropped;
         }

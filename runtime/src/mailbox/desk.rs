@@ -44,6 +44,8 @@ pub(super) const KILL: u8 = 2;
 pub(super) const WAITERS: u8 = 4;
 /// Every step is under the lock: senders may remove what is queued.
 pub(super) const STEPWISE: u8 = 8;
+/// Every message is taken by [`Mailbox::next`], whose caller makes a copy of it.
+pub(super) const KEEPS: u8 = 16;
 
 impl<E> Desk<E> {
     pub(crate) fn new() -> Self {
@@ -79,6 +81,12 @@ impl<E> Desk<E> {
     /// Returns whether the life has been told to end at once.
     pub(crate) fn is_killed(&self) -> bool {
         self.attention.load(Ordering::Acquire) & KILL != 0
+    }
+
+    /// Whether the life makes a copy of each message that it takes.
+    #[inline(always)]
+    pub(crate) fn keeps(&self) -> bool {
+        self.attention.load(Ordering::Relaxed) & KEEPS != 0
     }
 
     /// The runner ends its run, under the lock.

@@ -6,8 +6,8 @@ use std::task::Waker;
 
 use loom::thread;
 
-use super::stage::{Bell, Life, Ran, Sent, Stage, stage};
-use super::words::{Admission, Control, CutOff, GivenUp, Left, Next, Overflow};
+use super::stage::{Bell, Life, Ran, Sent, Stage, keeping_stage, stage};
+use super::words::{Admission, Control, CutOff, Failed, GivenUp, Left, Next, Overflow};
 use crate::core::lock::Lock;
 
 /// Tries every interleaving with at most so many preemptions; of the largest models those of them
@@ -276,7 +276,7 @@ fn a_mailbox_is_closed_while_a_sender_comes_and_one_is_let_in() {
 /// How somebody else ends life 0, and what it is told.
 fn cut(stage: &Stage, kills: bool) -> (Option<Life>, CutOff<Life>) {
     let ready = kills.then(|| stage.mailbox.kill(1)).flatten();
-    (ready, stage.mailbox.cut_off(1, true))
+    (ready, stage.mailbox.cut_off(1, true, |_| None))
 }
 
 /// Whatever is left is handled by the next life; each message ended once.
@@ -310,7 +310,7 @@ fn a_runner_in_its_batch_is_cut_off() {
                 CutOff::Nothing => kills && ran == Ran::Killed,
                 CutOff::Running { .. } => ran != Ran::Rests || ready.is_some(),
                 CutOff::Resting { in_flight, .. } => {
-                    assert!(!in_flight);
+                    assert!(in_flight.is_none());
                     ran == Ran::Rests && ready.is_none()
                 }
             };
@@ -392,12 +392,99 @@ fn a_life_that_ends_leaves_its_batch_and_what_comes_meanwhile() {
             panic!("a message is queued")
         };
         assert_eq!(message.0, 30);
-        assert!(stage.mailbox.fail(stage.desk(0)));
+        assert!(stage.mailbox.fail(stage.desk(0), |_| None).is_some());
         drop(message);
         assert!(stage.mailbox.leave(stage.desk(0)));
         sender.join().unwrap();
         next_life(&stage, 4);
         assert_eq!(stage.handled(), [31, 10, 11]);
+    });
+}
+
+// ===== tried again =====
+
+/// One run of a life that keeps what it has in hand where others find it.
+fn run_keeping(stage: &Stage, life: Life) -> Ran {
+    let Some(hand) = stage.enter(life) else {
+        return Ran::CutOff;
+    };
+    assert!(hand.is_none(), "each is taken under the lock");
+    loop {
+        stage.exit(life);
+        // SAFETY: this is the runner.
+        let next = unsafe { stage.mailbox.next(stage.desk(life), false) };
+        let message = match next {
+            Next::Message(message, _) => message,
+            Next::Idle => return Ran::Rests,
+            Next::Superseded => return Ran::CutOff,
+            _ => unreachable!("it is only cut off"),
+        };
+        stage.enter_again(life);
+        *stage.held.lock().unwrap() = Some(message);
+        // SAFETY: this is the runner.
+        let is_handled = unsafe { stage.mailbox.finish(stage.desk(life)) };
+        // Where it was cut off between the two, it was given up.
+        let message = stage.held.lock().unwrap().take();
+        match message {
+            Some(message) if is_handled => stage.has_handled(&message),
+            Some(_) => {}
+            None => assert!(!is_handled, "handled, and put back"),
+        }
+    }
+}
+
+#[test]
+fn what_was_in_hand_of_a_life_that_is_cut_off_is_tried_again_in_its_place() {
+    model(3, || {
+        let stage = keeping_stage(2);
+        for n in 10..12 {
+            stage.send(n);
+        }
+        let cutter = aside(&stage, |stage| {
+            let again = |_| stage.held.lock().unwrap().take();
+            let cut_off = stage.mailbox.cut_off(1, true, again);
+            matches!(
+                cut_off,
+                CutOff::Running {
+                    in_flight: Some(Failed::GivenUp)
+                }
+            )
+        });
+        run_keeping(&stage, 0);
+        let is_given_up = cutter.join().unwrap();
+        stage.begin_life(1);
+        assert_eq!(run_keeping(&stage, 1), Ran::Rests);
+        let tally = stage.mailbox.reading(false).tally;
+        assert_eq!(tally.failed, u64::from(is_given_up));
+        stage.assert_at_rest(2);
+    });
+}
+
+#[test]
+fn what_failed_is_before_what_comes_meanwhile_and_its_room_is_its_own() {
+    model(3, || {
+        let stage = keeping_stage(1);
+        stage.send(10);
+        let bell = Arc::default();
+        let sender = aside(&stage, move |stage| {
+            let sent = stage.send_or_wait(20, &bell);
+            assert!(matches!(sent, Sent::Waits(_)), "it is in hand, or back");
+        });
+        assert!(stage.enter(0).unwrap().is_none());
+        // SAFETY: this is the runner.
+        let Next::Message(message, _) = (unsafe { stage.mailbox.next(stage.desk(0), false) })
+        else {
+            panic!("a message is queued")
+        };
+        let failed = stage.mailbox.fail(stage.desk(0), |_| Some(message));
+        assert_eq!(failed, Some(Failed::Again));
+        assert!(stage.mailbox.leave(stage.desk(0)));
+        sender.join().unwrap();
+        stage.exit(0);
+        stage.begin_life(1);
+        assert_eq!(run_keeping(&stage, 1), Ran::Rests);
+        assert_eq!(stage.handled(), [10, 20]);
+        stage.assert_at_rest(2);
     });
 }
 

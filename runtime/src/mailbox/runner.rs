@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::desk::{CONTROL, Desk, KILL, WAITERS};
 use super::trim::LONG;
-use super::words::{Left, Next, Overflow};
+use super::words::{Failed, Left, Next, Overflow};
 use super::{Inner, Mailbox, Reader, State, Woken, put};
 use crate::core::sync::Ordering;
 use crate::tally::Dropped;
@@ -254,10 +254,25 @@ impl<E, L: Copy> Mailbox<E, L> {
         })
     }
 
-    /// Counts the message in flight as failed; `false` if there is none, as when this life was cut off meanwhile.
-    pub(crate) fn fail(&self, desk: &Desk<E>) -> bool {
-        self.inner
-            .with(|inner| inner.has_desk(desk) && self.fail_in_flight(inner))
+    /// Counts the message in flight as failed; `None` if there is none, as when this life was cut off meanwhile.
+    ///
+    /// It goes back to the front of the queue instead if `again` has a copy of it; that is asked
+    /// under the lock, and told whether there is room.
+    pub(crate) fn fail(
+        &self,
+        desk: &Desk<E>,
+        again: impl FnOnce(bool) -> Option<E>,
+    ) -> Option<Failed> {
+        self.inner.with(|inner| {
+            if !inner.has_desk(desk) {
+                return None;
+            }
+            if self.keeps {
+                // The life takes no other, and what fails has its place before them.
+                inner.take_back(desk);
+            }
+            self.fail_in_flight(inner, again)
+        })
     }
 
     /// Counts the message in flight as lost before its handler began.
@@ -300,12 +315,16 @@ impl<E, L: Copy> Mailbox<E, L> {
 
     /// Ends a run whose budget is used up: the actor stays ready.
     pub(crate) fn pause(&self, desk: &Desk<E>) -> Left {
-        self.inner.with(|inner| {
+        let mut woken = Woken::default();
+        let left = self.inner.with(|inner| {
             if !inner.has_desk(desk) {
                 return Left::Superseded;
             }
+            self.admit(inner, &mut woken);
             desk.stop_running();
             Left::Again
-        })
+        });
+        woken.wake();
+        left
     }
 }

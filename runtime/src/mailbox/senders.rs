@@ -76,6 +76,10 @@ impl<E, L: Copy> Mailbox<E, L> {
                 return Admission::Closed(message);
             }
             self.admit(inner, &mut woken);
+            if matches!(when_full, WhenFull::WaitOrRefuse(_)) && inner.refuses_questions() {
+                inner.turn_away(false, Dropped::Stopped, Rejected::Restarting);
+                return Admission::Restarting(message);
+            }
             if self.has_room(inner) {
                 self.push(inner, message, clock::tick());
                 let ready = inner.make_ready();
@@ -130,6 +134,8 @@ impl<E, L: Copy> Mailbox<E, L> {
                 return Admission::Waiting { ticket };
             }
             match rare.returned.remove(&ticket) {
+                // A question, or what came back before the role began anew.
+                Some(message) if inner.open => Admission::Restarting(message),
                 Some(message) => Admission::Closed(message),
                 None => Admission::Accepted { ready: None },
             }
@@ -152,7 +158,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                     rare.turned_away += 1;
                 }
             }
-            inner.someone_waits = !inner.rare().waiting.is_empty();
+            inner.look_at_line();
             (Some(message), Some(waker))
         });
         message

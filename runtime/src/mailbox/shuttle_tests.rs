@@ -126,7 +126,7 @@ fn stop_during_send(how: Stop, capacity: usize) {
             Stop::Word => stage.mailbox.control(1, Control::Stop { drain: false }),
             Stop::Kill => stage.mailbox.kill(1),
             Stop::CutOff => {
-                stage.mailbox.cut_off(1, true);
+                stage.mailbox.cut_off(1, true, |_| None);
                 None
             }
         };

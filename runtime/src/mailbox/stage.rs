@@ -61,16 +61,29 @@ pub(super) struct Stage {
     handled: Mutex<Vec<u32>>,
     /// Taken in hand by a runner who learned at the end of it that it was cut off.
     pub(super) unfinished: Mutex<Vec<u32>>,
+    /// What is in hand, where whoever fails it finds it.
+    pub(super) held: Mutex<Option<Value>>,
 }
 
 pub(super) fn stage(capacity: usize, overflow: Overflow) -> Arc<Stage> {
+    with(Mailbox::new(capacity, overflow, 1))
+}
+
+/// One whose messages are tried again.
+#[cfg(greenroom_loom)]
+pub(super) fn keeping_stage(capacity: usize) -> Arc<Stage> {
+    with(Mailbox::new(capacity, Overflow::Wait, 1).keeping())
+}
+
+fn with(mailbox: Mailbox<Value, Life>) -> Arc<Stage> {
     let stage = Arc::new(Stage {
-        mailbox: Mailbox::new(capacity, overflow, 1),
+        mailbox,
         desks: [Desk::new(), Desk::new()],
         runs: Default::default(),
         dropped: Arc::default(),
         handled: Mutex::default(),
         unfinished: Mutex::default(),
+        held: Mutex::default(),
     });
     stage.begin_life(0);
     stage
@@ -139,6 +152,15 @@ impl Stage {
         self.runs[usize::from(life)].fetch_sub(1, SeqCst);
     }
 
+    /// To be called by who goes on after [`exit`](Self::exit).
+    pub(super) fn enter_again(&self, life: Life) {
+        self.runs[usize::from(life)].fetch_add(1, SeqCst);
+    }
+
+    pub(super) fn has_handled(&self, message: &Value) {
+        self.handled.lock().unwrap().push(message.0);
+    }
+
     /// One run, as a worker's.
     pub(super) fn run(&self, life: Life) -> Ran {
         match self.enter(life) {
@@ -153,7 +175,7 @@ impl Stage {
             if let Some(message) = hand.take() {
                 // SAFETY: this is the runner.
                 if unsafe { self.mailbox.finish(desk) } {
-                    self.handled.lock().unwrap().push(message.0);
+                    self.has_handled(&message);
                 } else {
                     self.unfinished.lock().unwrap().push(message.0);
                 }
@@ -177,13 +199,13 @@ impl Stage {
                 Next::Superseded => return Ran::CutOff,
                 Next::Empty => unreachable!("nobody drains"),
             }
-            self.runs[usize::from(life)].fetch_add(1, SeqCst);
+            self.enter_again(life);
         }
     }
 
     /// What a life does that was killed in the middle of a message or between two.
     pub(super) fn die(&self, life: Life) {
-        self.mailbox.fail(self.desk(life));
+        self.mailbox.fail(self.desk(life), |_| None);
         self.mailbox.leave(self.desk(life));
     }
 

@@ -66,6 +66,8 @@ pub(crate) enum Admission<E, L> {
     /// There is no room and it is lost.
     Lost(E),
     Closed(E),
+    /// It is a question, and whoever is asked is being restarted: back to the sender.
+    Restarting(E),
 }
 
 /// What to do with a message that finds no room.
@@ -126,7 +128,16 @@ pub(crate) enum CutOff<L> {
     /// It had been before.
     Nothing,
     /// Somebody runs it, or it is ready and somebody will: whoever does drops it.
-    Running { in_flight: bool },
+    Running { in_flight: Option<Failed> },
     /// Nobody runs it or will: whoever cut it off drops it.
-    Resting { life: L, in_flight: bool },
+    Resting { life: L, in_flight: Option<Failed> },
+}
+
+/// What became of a message in hand whose handler failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failed {
+    /// It is at the front of the queue again.
+    Again,
+    /// It counts as failed.
+    GivenUp,
 }

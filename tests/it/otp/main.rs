@@ -38,6 +38,7 @@ mod on_tasks {
     mod endings;
     mod failing;
     mod live;
+    mod messages;
     mod monitors;
     mod restart_types;
     mod significant;
@@ -57,6 +58,7 @@ mod simulated {
     mod endings;
     mod failing;
     mod live;
+    mod messages;
     mod monitors;
     mod restart_types;
     mod significant;
@@ -69,5 +71,6 @@ mod simulated {
 mod application;
 mod at_once;
 mod look;
+mod messages_on_workers;
 mod scale;
 mod workers;

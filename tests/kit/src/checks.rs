@@ -409,6 +409,8 @@ impl Known {
                     self.in_hand.remove(path);
                 }
             }
+            // It failed, and is still to be handled.
+            Step::Retries { .. } => self.seen.failed -= 1,
             Step::Restarts {
                 path,
                 incarnation,

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::{bell, bench};
-use crate::mailbox::words::{Admission, Control, CutOff, Left, Next, Overflow, WhenFull};
+use crate::mailbox::words::{Admission, Control, CutOff, Failed, Left, Next, Overflow, WhenFull};
 use crate::tally::{Dropped, Rejected, Tally};
 
 #[test]
@@ -134,15 +134,18 @@ fn the_counts_are_handed_over_once_and_begin_anew() {
 fn a_resting_life_that_is_cut_off_is_its_cutters() {
     let mut it = bench(10, Overflow::Wait);
     it.run();
-    let cut_off = it.mailbox.cut_off(1, true);
+    let cut_off = it.mailbox.cut_off(1, true, |_| None);
     assert!(matches!(
         cut_off,
         CutOff::Resting {
             life: 0,
-            in_flight: false
+            in_flight: None
         }
     ));
-    assert!(matches!(it.mailbox.cut_off(1, true), CutOff::Nothing));
+    assert!(matches!(
+        it.mailbox.cut_off(1, true, |_| None),
+        CutOff::Nothing
+    ));
     assert!(!it.tell(1), "nobody is to be made ready");
     it.begin();
     assert_eq!(it.run(), [1]);
@@ -155,13 +158,13 @@ fn a_ready_life_that_is_cut_off_is_whoevers_has_the_entry() {
         it.run();
         assert!(it.tell(1));
         it.tell(2);
-        match it.mailbox.cut_off(1, has_entries) {
-            CutOff::Running { in_flight: false } if has_entries => {
+        match it.mailbox.cut_off(1, has_entries, |_| None) {
+            CutOff::Running { in_flight: None } if has_entries => {
                 assert_eq!(it.enter(), None, "the entry finds that it is over");
             }
             CutOff::Resting {
                 life: 0,
-                in_flight: false,
+                in_flight: None,
             } if !has_entries => {}
             _ => panic!("freed by two, or by nobody"),
         }
@@ -182,8 +185,10 @@ fn a_running_life_that_is_cut_off_loses_what_it_has_in_hand_and_nothing_else() {
     assert!(it.finish());
     assert_eq!(it.next().unwrap().0, 1);
     assert!(matches!(
-        it.mailbox.cut_off(1, true),
-        CutOff::Running { in_flight: true }
+        it.mailbox.cut_off(1, true, |_| None),
+        CutOff::Running {
+            in_flight: Some(Failed::GivenUp)
+        }
     ));
     let old = it.life();
     it.begin();
@@ -198,7 +203,7 @@ fn a_running_life_that_is_cut_off_loses_what_it_has_in_hand_and_nothing_else() {
         assert!(!it.mailbox.rest(desk));
         assert!(matches!(it.mailbox.next(desk, false), Next::Superseded));
     }
-    assert!(!it.mailbox.fail(desk));
+    assert!(it.mailbox.fail(desk, |_| None).is_none());
     it.mailbox.discard(desk, Dropped::Stale);
     assert_eq!(it.mailbox.pend(desk, false), Left::Superseded);
     assert_eq!(it.mailbox.pause(desk), Left::Superseded);
@@ -224,7 +229,8 @@ fn a_life_that_is_killed_sees_it_at_its_next_step() {
         assert!(!it.mailbox.rest(it.desk()));
         assert!(matches!(it.mailbox.next(it.desk(), false), Next::Killed));
     }
-    assert!(!it.mailbox.fail(it.desk()), "nothing is in flight");
+    let failed = it.mailbox.fail(it.desk(), |_| None);
+    assert_eq!(failed, None, "nothing is in flight");
     assert!(it.mailbox.leave(it.desk()));
     assert_eq!(it.reading().depth, 1);
 }

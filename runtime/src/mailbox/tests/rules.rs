@@ -5,8 +5,11 @@ use std::task::Waker;
 
 use proptest::prelude::*;
 
-use super::{Bench, timed_bench};
-use crate::mailbox::words::{Admission, CutOff, GivenUp, Left, Next, Overflow, Ticket, WhenFull};
+use super::Bench;
+use crate::mailbox::Mailbox;
+use crate::mailbox::words::{
+    Admission, CutOff, Failed, GivenUp, Left, Next, Overflow, Ticket, WhenFull,
+};
 use crate::tally::Dropped;
 
 /// What may happen to a mailbox, the choice of which message or ticket aside.
@@ -22,6 +25,8 @@ enum Step {
     CutOff,
     Kill,
     Close,
+    /// What has an even number is a question.
+    Recall,
     NextLife,
 }
 
@@ -29,8 +34,10 @@ enum Step {
 enum Last {
     Finishes,
     Fails,
+    IsTriedAgain,
     IsDiscarded,
     IsCutOff,
+    IsCutOffAndTriedAgain,
 }
 
 /// The rules, as simple as they can be said.
@@ -38,22 +45,26 @@ enum Last {
 struct Rules {
     capacity: usize,
     overflow: Overflow,
+    keeps: bool,
     open: bool,
     queue: VecDeque<u32>,
     line: VecDeque<(u32, Ticket)>,
-    /// Given back by the close, and not picked up.
+    /// Given back by the close or the recall, and not picked up.
     back: Vec<(u32, Ticket)>,
     accepted: Vec<Ticket>,
     sent: u64,
     handled: u64,
     failed: u64,
+    retried: u64,
     rejected: u64,
     dropped: u64,
 }
 
 impl Rules {
-    fn let_in(&mut self) {
-        while self.queue.len() < self.capacity
+    /// What is in hand has its place still where it may come back.
+    fn let_in(&mut self, is_in_hand: bool) {
+        let holds = is_in_hand && self.keeps && self.overflow != Overflow::DropOldest;
+        while self.queue.len() + usize::from(holds) < self.capacity
             && let Some((n, ticket)) = self.line.pop_front()
         {
             self.queue.push_back(n);
@@ -66,8 +77,10 @@ fn a_step() -> impl Strategy<Value = Step> {
     let last = prop_oneof![
         6 => Just(Last::Finishes),
         1 => Just(Last::Fails),
+        2 => Just(Last::IsTriedAgain),
         1 => Just(Last::IsDiscarded),
         1 => Just(Last::IsCutOff),
+        1 => Just(Last::IsCutOffAndTriedAgain),
     ];
     prop_oneof![
         6 => Just(Step::Tell),
@@ -79,6 +92,7 @@ fn a_step() -> impl Strategy<Value = Step> {
         1 => Just(Step::CutOff),
         1 => Just(Step::Kill),
         1 => Just(Step::Close),
+        1 => Just(Step::Recall),
         2 => Just(Step::NextLife),
     ]
 }
@@ -143,17 +157,18 @@ impl Play {
                 assert!(!has_room && back == n && is_loss);
                 rules.dropped += 1;
             }
+            Admission::Restarting(_) => panic!("none of these is a question"),
         }
     }
 
     fn cut_off(&mut self) {
         let incarnation = self.it.desks.len() as u64;
-        let cut_off = self.it.mailbox.cut_off(incarnation, true);
+        let cut_off = self.it.mailbox.cut_off(incarnation, true, |_| None);
         let (reads, ready) = (self.reads, self.is_ready);
         match cut_off {
             CutOff::Nothing => assert!(!reads),
-            CutOff::Running { in_flight } => assert!(reads && ready && !in_flight),
-            CutOff::Resting { in_flight, .. } => assert!(reads && !ready && !in_flight),
+            CutOff::Running { in_flight } => assert!(reads && ready && in_flight.is_none()),
+            CutOff::Resting { in_flight, .. } => assert!(reads && !ready && in_flight.is_none()),
         }
         if reads && ready {
             assert_eq!(self.it.enter(), None);
@@ -174,17 +189,43 @@ impl Play {
                 _ => self.it.next().map(|(message, _)| message),
             };
             is_first = false;
-            self.rules.let_in();
+            self.rules.let_in(false);
             assert_eq!(message, self.rules.queue.pop_front());
-            let Some(_) = message else {
+            let Some(message) = message else {
                 self.is_ready = false;
                 return;
             };
-            self.rules.let_in();
+            self.rules.let_in(true);
             let is_last = n + 1 >= most;
+            let keeps = self.rules.keeps;
             match last {
+                Last::IsTriedAgain if is_last && keeps => {
+                    let again = |has_room: bool| has_room.then_some(message);
+                    let failed = self.it.mailbox.fail(self.it.desk(), again);
+                    assert_eq!(failed, Some(Failed::Again), "there is room for it");
+                    self.rules.queue.push_front(message);
+                    self.rules.retried += 1;
+                }
+                Last::IsCutOffAndTriedAgain if is_last && keeps => {
+                    let incarnation = self.it.desks.len() as u64;
+                    let cut_off = self
+                        .it
+                        .mailbox
+                        .cut_off(incarnation, true, |_| Some(message));
+                    let in_flight = Some(Failed::Again);
+                    assert!(
+                        matches!(cut_off, CutOff::Running { in_flight: failed } if failed == in_flight)
+                    );
+                    assert!(!self.it.finish());
+                    self.rules.queue.push_front(message);
+                    self.rules.retried += 1;
+                    self.rules.let_in(false);
+                    (self.reads, self.is_ready) = (false, false);
+                    return;
+                }
                 Last::Fails if is_last => {
-                    assert!(self.it.mailbox.fail(self.it.desk()));
+                    let failed = self.it.mailbox.fail(self.it.desk(), |_| None);
+                    assert_eq!(failed, Some(Failed::GivenUp));
                     self.rules.failed += 1;
                 }
                 Last::IsDiscarded if is_last => {
@@ -193,10 +234,16 @@ impl Play {
                 }
                 Last::IsCutOff if is_last => {
                     let incarnation = self.it.desks.len() as u64;
-                    let cut_off = self.it.mailbox.cut_off(incarnation, true);
-                    assert!(matches!(cut_off, CutOff::Running { in_flight: true }));
+                    let cut_off = self.it.mailbox.cut_off(incarnation, true, |_| None);
+                    assert!(matches!(
+                        cut_off,
+                        CutOff::Running {
+                            in_flight: Some(Failed::GivenUp)
+                        }
+                    ));
                     assert!(!self.it.finish());
                     self.rules.failed += 1;
+                    self.rules.let_in(false);
                     (self.reads, self.is_ready) = (false, false);
                     return;
                 }
@@ -210,6 +257,7 @@ impl Play {
             }
         }
         assert_eq!(self.it.mailbox.pause(self.it.desk()), Left::Again);
+        self.rules.let_in(false);
     }
 
     fn step(&mut self, step: Step) {
@@ -253,6 +301,30 @@ impl Play {
                 rules.rejected += rules.line.len() as u64;
                 rules.back.extend(rules.line.drain(..));
             }
+            Step::Recall => {
+                let is_question = |n: &mut u32| n.is_multiple_of(2);
+                let recalled = self.it.mailbox.recall(is_question);
+                let rules = &mut self.rules;
+                if self.reads || !rules.open {
+                    assert!(recalled.is_empty());
+                } else {
+                    let (asked, told) = rules.queue.iter().partition(|n| *n % 2 == 0);
+                    rules.queue = told;
+                    assert_eq!(recalled, Vec::from(asked));
+                    let line = std::mem::take(&mut rules.line);
+                    let (asked, told) = line.into_iter().partition(|(n, _)| n % 2 == 0);
+                    rules.line = told;
+                    let asked: VecDeque<_> = asked;
+                    rules.rejected += (recalled.len() + asked.len()) as u64;
+                    rules.back.extend(asked);
+                    let refused = self.it.offer(0, WhenFull::WaitOrRefuse(Waker::noop()));
+                    assert!(matches!(refused, Admission::Restarting(0)));
+                    rules.sent += 1;
+                    rules.rejected += 1;
+                    // Whoever comes in, as a question has, lets those in who wait.
+                    rules.let_in(false);
+                }
+            }
             Step::NextLife => {
                 if !self.reads {
                     self.it.begin();
@@ -272,6 +344,7 @@ impl Play {
         let tally = reading.tally;
         assert_eq!(tally.sent, rules.sent);
         assert_eq!((tally.handled, tally.failed), (rules.handled, rules.failed));
+        assert_eq!(tally.retried, rules.retried);
         assert_eq!(tally.rejected.iter().sum::<u64>(), rules.rejected);
         assert_eq!(tally.dropped.iter().sum::<u64>(), rules.dropped);
         self.it.assert_balanced();
@@ -298,11 +371,18 @@ proptest! {
             1 => Just(Overflow::DropOldest),
         ],
         every in prop_oneof![Just(1), Just(4)],
+        keeps in any::<bool>(),
         steps in prop::collection::vec(a_step(), 1..80),
     ) {
+        let mut mailbox = Mailbox::new(capacity, overflow, every);
+        if keeps {
+            mailbox = mailbox.keeping();
+        }
+        let mut it = Bench { mailbox, desks: Vec::new() };
+        it.begin();
         let mut play = Play {
-            it: timed_bench(capacity, overflow, every),
-            rules: Rules { capacity, overflow, open: true, ..Rules::default() },
+            it,
+            rules: Rules { capacity, overflow, keeps, open: true, ..Rules::default() },
             next: 0,
             reads: true,
             is_ready: true,

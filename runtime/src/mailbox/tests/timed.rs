@@ -44,7 +44,7 @@ fn the_message_after_a_life_that_was_cut_off_is_timed_again() {
     it.tell(0);
     // Cut off between the step that took it and the one that asks when it came.
     assert_eq!(it.enter(), Some((Some(0), true)));
-    it.mailbox.cut_off(1, true);
+    it.mailbox.cut_off(1, true, |_| None);
     assert_eq!(it.stamp(), None);
     it.begin();
     it.run();
