@@ -42,6 +42,7 @@ enum Start {
     Fails,
     Panics,
     Hangs,
+    Ignores,
     /// Its error panics when it is shown.
     FailsUnshown,
 }
@@ -81,6 +82,7 @@ impl Actor for Starter {
             Start::FailsUnshown => Err(Unshown(false)),
             Start::Panics => panic!("boom"),
             Start::Hangs => std::future::pending().await,
+            Start::Ignores => cx.ignore().await,
         }
     }
 }
@@ -150,6 +152,21 @@ async fn g03_each_way_a_start_can_fail_has_its_error_however_often_it_is_tried()
             assert_eq!(script.log.take().len(), usize::from(is_watched));
             assert_eq!(system.snapshot().len(), 4, "something is left of it");
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn g03_a_start_that_is_ignored_is_no_failure_and_leaves_nothing() {
+    let script = Script::default();
+    let (system, watcher, pool) = some(&script).await;
+    for _ in 0..5 {
+        let spec = Starter::spec("it", (Start::Ignores, Some(watcher.clone())));
+        let error = pool.start_child(spec).await.unwrap_err();
+        assert!(matches!(error, StartChildError::Ignored(_)), "{error}");
+        settle().await;
+        let news = "it: down app/pool/it (incarnation 1) ended normally";
+        assert_eq!(script.log.take(), [news]);
+        assert_eq!(system.snapshot().len(), 4, "something is left of it");
     }
 }
 

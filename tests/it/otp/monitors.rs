@@ -36,7 +36,9 @@ impl Actor for Party {
 
 type Doing<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-struct Go(Box<dyn for<'a> FnOnce(&'a mut Context<Party>) -> Doing<'a> + Send>);
+type Run = dyn for<'a> FnOnce(&'a mut Context<Party>) -> Doing<'a> + Send;
+
+struct Go(Box<Run>);
 impl Message for Go {
     type Reply = ();
 }

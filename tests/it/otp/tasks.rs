@@ -58,7 +58,7 @@ async fn ts01_a_task_of_an_actor_brings_one_result_and_its_failure_is_the_actor_
     sleep(10 * SECOND).await;
     assert_eq!(script.log.take(), ["it: start 2"]);
     // And it ends with the actor.
-    it.tell(works("too late")).await.unwrap();
+    it.ask(works("too late")).await.unwrap();
     it.kill();
     sleep(10 * SECOND).await;
     assert_eq!(script.log.take(), ["it: start 3"]);
