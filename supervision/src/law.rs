@@ -282,6 +282,8 @@ impl Law {
     /// It stays down in its place until [`started`](Self::started), or until its group is restarted; a
     /// temporary one is forgotten, and so is each of a [dynamic](Strategy::Dynamic) supervisor. It
     /// costs no restart, and it is no reason for an [auto-shutdown](AutoShutdown), whoever is left.
+    ///
+    /// What an earlier verdict has still to start is started without this child.
     pub fn stopped(&mut self, child: ChildId) -> Verdict {
         let Some((number, seat)) = self.find(child) else {
             return Verdict::Ignore;

@@ -34,8 +34,23 @@
 //!
 //! # Where the rules come from
 //!
-//! From Erlang/OTP's `supervisor.erl` and the design principles chapter `sup_princ.md`. One thing
-//! is added: OTP starts a child again at once, here a [`Backoff`] may delay it.
+//! From Erlang/OTP's `supervisor.erl` and the design principles chapter `sup_princ.md`. The tests
+//! carry random trees out by this law, by a model of `supervisor.erl`, and on OTP itself, and compare
+//! who is started and stopped, in which order, who is listed, and when a supervisor ends.
+//!
+//! What differs, and why:
+//!
+//! | matter | OTP | here |
+//! |---|---|---|
+//! | a restart | at once, and again at once if it fails | may wait, by a [`Backoff`]: a child that fails whenever it starts would use up the limit within a millisecond, and the machine meanwhile |
+//! | the window of the [`Limit`] | in whole seconds: a restart counts for up to a second longer than it says | exact, so that limits below a second mean what they say |
+//! | `all_significant`, when a start in a group has failed | those after it do not count until it is tried again, so the end of another may be the last | who waits for a start is not done: with a back-off that wait is no moment |
+//! | `terminate_child` of a child whose restart waits, in a group | the rest of its group stays down, too | the others are started in their time: nobody ordered them down |
+//! | a dynamic supervisor's children | all of one template | of any restart type each, like those of Elixir's `DynamicSupervisor` |
+//! | a dynamic supervisor with auto-shutdown | refused by new releases, taken by OTP 24 | [`AutoShutdown::check_strategy`] refuses it; the law would go by the significant ones |
+//! | changes while it runs | flags and all specifications at once, the new ones first in the start order | one by one, and each child keeps its place |
+//! | a period of zero | refused | taken: it limits restarts of one instant |
+//! | the end of a child that is down | of an unknown process, so ignored | taken for news: whoever reports it knows that the child was up |
 //!
 //! # Examples
 //!

@@ -276,6 +276,17 @@ fn a_child_that_waits_for_its_restart_is_not_done() {
 }
 
 #[test]
+fn a_sibling_that_waits_with_its_group_is_not_done_though_otp_says_so() {
+    let children = [(Transient, true), (Permanent, false), (Transient, true)];
+    let mut law = ruled(RestForOne, AllSignificant, &children);
+    check_exit(&mut law, 2, Failed, restart(&[3], &[], &[2, 3]));
+    let again = law.start_failed(ms(0), ChildId(2));
+    assert_eq!(again, restart(&[3], &[], &[2, 3]));
+    check_exit(&mut law, 1, Normal, Verdict::Ignore);
+    check_exit(&mut law, 3, Normal, shut_down(&[2, 1]));
+}
+
+#[test]
 fn who_was_stopped_by_order_is_not_waited_for_until_it_is_started_again() {
     let children = [(Transient, true), (Transient, true)];
     let mut law = ruled(OneForOne, AllSignificant, &children);
