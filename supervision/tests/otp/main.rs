@@ -12,7 +12,7 @@ mod trace;
 
 use carrier::Carrier;
 use model::Model;
-use trace::{Dice, Op, Scope, Spec, Tree};
+use trace::{Dice, Op, Scope, Spec, Tree, Uses};
 
 /// Random traces of each run; `TRACES=1` with a `SEED` tries that one alone.
 const TRACES: u64 = 10_000;
@@ -52,7 +52,7 @@ impl Script {
 fn the_law_does_what_the_rules_of_otp_say() {
     let (first, traces) = (number("SEED", 1), number("TRACES", TRACES));
     println!("SEED={first} TRACES={traces}");
-    let mut steps = 0;
+    let (mut steps, mut uses) = (0, Uses::new());
     for seed in first..first + traces {
         let (mut script, root) = Script::new(seed, Scope::Rules);
         let (mut model, mut carrier) = (Model::new(&root), Carrier::new(&root));
@@ -81,8 +81,16 @@ fn the_law_does_what_the_rules_of_otp_say() {
             }
         }
         steps += done.len();
+        for (rule, times) in model.uses() {
+            *uses.entry(rule).or_default() += times;
+        }
     }
-    println!("{steps} steps");
+    println!("{steps} steps, {uses:#?}");
+    if traces >= TRACES {
+        // What no trace comes to is not compared.
+        assert_eq!(uses.len(), 12, "{uses:#?}");
+        assert!(uses.values().all(|times| *times >= 100), "{uses:#?}");
+    }
 }
 
 #[test]

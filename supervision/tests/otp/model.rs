@@ -6,7 +6,7 @@
 
 use greenroom_supervision::{AutoShutdown, Exit, Restart, Strategy};
 
-use crate::trace::{Fate, Flags, Id, Kind, Listed, Listing, Op, Seen, Spec, Tree, World};
+use crate::trace::{Fate, Flags, Id, Kind, Listed, Listing, Op, Seen, Spec, Tree, Uses, World};
 
 pub(crate) struct Model {
     world: World,
@@ -67,6 +67,11 @@ impl Model {
         }
     }
 
+    /// Which rules were used, and how often.
+    pub(crate) fn uses(&mut self) -> Uses {
+        self.world.take_uses()
+    }
+
     pub(crate) fn seen(&mut self) -> Seen {
         let mut tree = Tree::default();
         if let Some(root) = &self.root {
@@ -104,6 +109,7 @@ fn start(spec: &Spec, world: &mut World) -> Result<Option<Life>, ()> {
                 life,
             }),
             Err(()) => {
+                world.uses("a failed boot");
                 supervisor.stop_all(world);
                 return Err(());
             }
@@ -167,7 +173,7 @@ impl Supervisor {
             }
             Op::SetFlags(to, flags) if *to == self.id => self.flags = *flags,
             Op::SetTerms(to, id, restart, is_significant) if *to == self.id => {
-                self.set_terms(*id, *restart, *is_significant);
+                self.set_terms(*id, *restart, *is_significant, world);
             }
             _ => {}
         }
@@ -193,7 +199,12 @@ impl Supervisor {
     }
 
     fn start_child(&mut self, spec: &Spec, world: &mut World) {
-        if self.refuses(spec.restart, spec.is_significant) || self.find(spec.id).is_some() {
+        if self.refuses(spec.restart, spec.is_significant) {
+            world.uses("a child that is refused");
+            return;
+        }
+        if self.find(spec.id).is_some() {
+            world.uses("a child that is there");
             return;
         }
         let Ok(life) = start(spec, world) else {
@@ -206,7 +217,7 @@ impl Supervisor {
         }
     }
 
-    fn set_terms(&mut self, id: Id, restart: Restart, is_significant: bool) {
+    fn set_terms(&mut self, id: Id, restart: Restart, is_significant: bool, world: &mut World) {
         let Some(place) = self.find(id) else {
             return;
         };
@@ -214,10 +225,12 @@ impl Supervisor {
         let refused = others
             .map(|child| &child.spec)
             .any(|spec| self.refuses(spec.restart, spec.is_significant));
-        if !refused && !self.refuses(restart, is_significant) {
-            let spec = &mut self.children[place].spec;
-            (spec.restart, spec.is_significant) = (restart, is_significant);
+        if refused || self.refuses(restart, is_significant) {
+            world.uses("terms that are refused");
+            return;
         }
+        let spec = &mut self.children[place].spec;
+        (spec.restart, spec.is_significant) = (restart, is_significant);
     }
 
     /// `del_child`: its process is gone, and with it its entry if nobody may start it again.
@@ -255,7 +268,14 @@ impl Supervisor {
                         .iter()
                         .any(|child| child.spec.is_significant && child.life.is_some()),
                 };
-                if is_over { Err(Over) } else { Ok(()) }
+                if !is_over {
+                    return Ok(());
+                }
+                world.uses(match self.flags.rule {
+                    AutoShutdown::AnySignificant => "any significant",
+                    _ => "all significant",
+                });
+                Err(Over)
             }
         }
     }
@@ -267,11 +287,18 @@ impl Supervisor {
             self.restarts.retain(|at| at + self.flags.within_s >= now);
             self.restarts.push(now);
             if self.restarts.len() > self.flags.restarts as usize {
+                world.uses("the limit");
                 return Err(Over);
             }
             let Some(place) = self.find(id) else {
                 panic!("{id} is to be restarted, and is not in the list");
             };
+            world.uses(match self.flags.strategy {
+                Strategy::OneForOne => "one_for_one",
+                Strategy::OneForAll => "one_for_all",
+                Strategy::RestForOne => "rest_for_one",
+                Strategy::Dynamic => "dynamic",
+            });
             match self.flags.strategy {
                 Strategy::OneForOne => match start(&self.children[place].spec, world) {
                     Ok(life) => {
@@ -314,7 +341,10 @@ impl Supervisor {
             }
             self.children.append(&mut group);
             match failed {
-                Some(failed) => id = failed,
+                Some(failed) => {
+                    world.uses("a group that is tried again");
+                    id = failed;
+                }
                 None => return Ok(()),
             }
         }

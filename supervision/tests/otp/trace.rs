@@ -82,7 +82,11 @@ pub(crate) struct World {
     fates: BTreeMap<Id, VecDeque<Fate>>,
     log: Vec<Done>,
     pub(crate) now_s: u64,
+    uses: Uses,
 }
+
+/// How often which rule was used, by its name.
+pub(crate) type Uses = BTreeMap<&'static str, u64>;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Done {
@@ -127,6 +131,15 @@ impl World {
     /// A worker is stopped by its supervisor.
     pub(crate) fn stops(&mut self, id: Id) {
         self.log.push(Done::Stopped(id));
+    }
+
+    /// A rule is used.
+    pub(crate) fn uses(&mut self, rule: &'static str) {
+        *self.uses.entry(rule).or_default() += 1;
+    }
+
+    pub(crate) fn take_uses(&mut self) -> Uses {
+        std::mem::take(&mut self.uses)
     }
 
     pub(crate) fn take_log(&mut self) -> Vec<Done> {
