@@ -94,6 +94,7 @@ impl<A: Actor> Default for Extras<A> {
         Extras {
             task: Mutex::default(),
             topics: Mutex::default(),
+            watchers: OnceBox::new(),
             node: OnceLock::new(),
             ignored: AtomicU64::new(0),
             stop_within: Mutex::default(),

@@ -17,6 +17,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
+use greenroom_supervision::Exit;
 use tokio::time::Sleep;
 
 use crate::book::Lead;

@@ -125,8 +125,8 @@ impl<A: Handler<Down>> Watcher for Teller<A> {
         match to.offer(parcel, WhenFull::WaitOrLose(Waker::noop())) {
             Offered::Accepted => {}
             Offered::Full(parcel) | Offered::Lost(parcel) => to.overflowed(parcel.message),
-            // Whoever watched is stopping for good.
-            Offered::Closed(_) => {}
+            // Whoever watched is stopping for good; only a question can be refused for a restart.
+            Offered::Closed(_) | Offered::Restarting(_) => {}
             Offered::Waiting(ticket) => {
                 let to = Arc::clone(&self.to);
                 self.to.system.handle.spawn(InLine { to, ticket });

@@ -258,12 +258,12 @@ async fn s57_a_tree_is_repaired_at_the_level_where_it_broke() {
     assert_eq!((life(&top, "b"), life(&top, "c")), (1, 1));
 
     // Its restarts fail twice and use up the limit, so all three begin anew.
-    plan.from_now_on(Starts::Fails);
+    plan.hereafter(Starts::Fails);
     let w1 = system.find::<Double>("top/c/w1").unwrap();
     w1.tell(Ends::Failing).await.unwrap();
-    plan.from_now_on(Starts::FailsAfter(SECOND));
+    plan.hereafter(Starts::FailsAfter(SECOND));
     tokio::time::sleep(2 * SECOND + SECOND / 2).await;
-    plan.from_now_on(Starts::Well);
+    plan.hereafter(Starts::Well);
     tokio::time::sleep(SECOND).await;
     assert_eq!(counts(&top), [3, 3, 3, 0], "also the one that was stopped");
     assert_eq!(states(&of("a")), are([("w1", Running), ("w2", Running)]));
@@ -381,7 +381,7 @@ async fn s80_a_restart_that_hangs_and_fails_again_and_again_can_be_stopped() {
         .child(Double::spec("c", plan.clone()));
     let system = start(tree).await.unwrap();
     let app = system.supervisor("app").unwrap();
-    plan.from_now_on(Starts::FailsAfter(2 * SECOND));
+    plan.hereafter(Starts::FailsAfter(2 * SECOND));
     end(&system, "app/c", Ends::Failing).await;
     for _ in 0..3 {
         let error = app.start_child(child("c")).await.unwrap_err();
@@ -402,11 +402,11 @@ async fn s80_a_restart_that_hangs_and_fails_again_and_again_can_be_stopped() {
     tokio::time::sleep(10 * SECOND).await;
     assert!(plan.log.take().is_empty(), "none after {tries}");
 
-    plan.from_now_on(Starts::Well);
+    plan.hereafter(Starts::Well);
     app.restart_child("c").await.unwrap();
     assert_eq!(states(&app), are([("c", Running)]));
 
-    plan.from_now_on(Starts::FailsAfter(2 * SECOND));
+    plan.hereafter(Starts::FailsAfter(2 * SECOND));
     end(&system, "app/c", Ends::Failing).await;
     let begun = Instant::now();
     system.stop().await;
@@ -425,7 +425,7 @@ async fn s81_while_a_restart_hangs_earlier_siblings_run_and_later_ones_wait() {
         .child(child("c"));
     let system = start(tree).await.unwrap();
     let app = system.supervisor("app").unwrap();
-    plan.from_now_on(Starts::FailsAfter(2 * SECOND));
+    plan.hereafter(Starts::FailsAfter(2 * SECOND));
     end(&system, "app/b", Ends::Failing).await;
     tokio::time::sleep(3 * SECOND).await;
     assert_eq!(counts(&app), [3, 1, 0, 3]);
@@ -440,7 +440,7 @@ async fn s81_while_a_restart_hangs_earlier_siblings_run_and_later_ones_wait() {
         are([("a", Running), ("b", Stopped), ("c", Running)])
     );
     assert_eq!(life(&app, "a"), 1);
-    plan.from_now_on(Starts::Well);
+    plan.hereafter(Starts::Well);
     app.restart_child("b").await.unwrap();
     assert_eq!(counts(&app), [3, 3, 0, 3]);
 }
@@ -455,7 +455,7 @@ async fn x04_between_the_tries_of_a_restart_others_are_served_and_each_try_count
     let system = start(tree).await.unwrap();
     let app = system.supervisor("app").unwrap();
     plan.log.clear();
-    plan.from_now_on(Starts::FailsAfter(SECOND));
+    plan.hereafter(Starts::FailsAfter(SECOND));
     end(&system, "app/c", Ends::Failing).await;
     let begun = Instant::now();
     let mut served = BTreeSet::new();

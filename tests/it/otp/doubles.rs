@@ -50,7 +50,7 @@ impl Plan {
     }
 
     /// All starts go so from here on.
-    pub(crate) fn from_now_on(&self, how: Starts) {
+    pub(crate) fn hereafter(&self, how: Starts) {
         *self.always.lock() = Some(how);
     }
 }

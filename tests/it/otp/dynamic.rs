@@ -96,7 +96,7 @@ async fn s74_children_that_wait_for_their_restart_are_counted_and_not_active() {
         .unwrap();
     pool.start_child(child("c")).await.unwrap();
     for plan in &plans {
-        plan.from_now_on(Starts::FailsAfter(SECOND));
+        plan.hereafter(Starts::FailsAfter(SECOND));
     }
     for name in ["a", "b"] {
         let child = system.find::<Double>(&format!("app/pool/{name}")).unwrap();
@@ -110,7 +110,7 @@ async fn s74_children_that_wait_for_their_restart_are_counted_and_not_active() {
     // One that is stopped leaves both counts.
     pool.stop_child("b").await.unwrap();
     assert_eq!(counts(&pool), [2, 1, 0, 2]);
-    plans[0].from_now_on(Starts::Well);
+    plans[0].hereafter(Starts::Well);
     tokio::time::sleep(2 * SECOND).await;
     assert_eq!(counts(&pool), [2, 2, 0, 2]);
     pool.stop_child("a").await.unwrap();
@@ -127,7 +127,7 @@ async fn s82_a_dynamic_child_whose_restart_hangs_can_be_stopped() {
     pool.start_child(Double::spec("c", plan.clone()))
         .await
         .unwrap();
-    plan.from_now_on(Starts::FailsAfter(2 * SECOND));
+    plan.hereafter(Starts::FailsAfter(2 * SECOND));
     end(&system, "app/pool/c", Ends::Failing).await;
     assert_eq!(counts(&pool), [1, 0, 0, 1]);
     let error = pool.start_child(child("c")).await.unwrap_err();
@@ -261,7 +261,7 @@ async fn dy05_children_that_wait_for_their_restart_count_against_the_maximum() {
     pool.start_child(Double::spec("a", plan.clone()))
         .await
         .unwrap();
-    plan.from_now_on(Starts::FailsAfter(SECOND));
+    plan.hereafter(Starts::FailsAfter(SECOND));
     end(&system, "app/pool/a", Ends::Failing).await;
     for _ in 0..3 {
         let error = pool.start_child(child("b")).await.unwrap_err();
@@ -335,7 +335,7 @@ async fn dy08_too_many_restarts_end_the_supervisor_also_while_it_tries_again() {
             .await
             .unwrap();
         pool.start_child(child("other")).await.unwrap();
-        plan.from_now_on(starts);
+        plan.hereafter(starts);
         plan.log.clear();
         end(&system, "app/pool/c", Ends::Failing).await;
         tokio::time::sleep(10 * SECOND).await;
@@ -363,7 +363,7 @@ async fn dy10_a_child_is_stopped_once_whatever_it_is_doing() {
         let child = system.find::<Double>(&format!("app/pool/{name}")).unwrap();
         child.tell(Forever).await.unwrap();
     }
-    plan.from_now_on(Starts::FailsAfter(SECOND));
+    plan.hereafter(Starts::FailsAfter(SECOND));
     end(&system, "app/pool/restarting", Ends::Failing).await;
     assert_eq!(counts(&pool), [4, 3, 0, 4]);
     for (left, name) in [(3, "restarting"), (2, "idle"), (1, "busy"), (0, "brutal")] {
