@@ -309,6 +309,10 @@ impl<M: Message> Recipient<M> {
     pub fn path(&self) -> &Path {
         self.to.path()
     }
+
+    pub(crate) fn receiver(&self) -> &Arc<dyn Receive<M>> {
+        &self.to
+    }
 }
 
 fn try_tell<M: Message<Reply = ()>>(
@@ -660,6 +664,12 @@ impl<M: Message> Clone for Recipient<M> {
         Recipient {
             to: Arc::clone(&self.to),
         }
+    }
+}
+
+impl<A: Handler<M>, M: Message> From<ActorRef<A>> for Recipient<M> {
+    fn from(actor: ActorRef<A>) -> Self {
+        Recipient { to: actor.cell }
     }
 }
 

@@ -24,7 +24,8 @@ use crate::dead_letter::DeadLetterReason;
 use crate::driver::Driver;
 use crate::entry::Receive;
 use crate::envelope::{Letter, LetterTable};
-use crate::failure::{Cause, During, Failure};
+use crate::failure::{Cause, During, Failure, guarded};
+use crate::holdings::Holdings;
 use crate::life::Life;
 use crate::mailbox::Mailbox;
 use crate::mailbox::desk::Desk;
@@ -79,6 +80,7 @@ struct Extras<A: Actor> {
     task: Mutex<Option<Waker>>,
     topics: Mutex<Vec<Arc<dyn AnyTopic>>>,
     watchers: OnceBox<Watchers>,
+    holdings: Mutex<Holdings>,
     /// From when it first waits, is waited for, or is seen at work.
     node: OnceLock<Arc<Node>>,
     /// The latest life whose start said that there is nothing to run.
@@ -95,6 +97,7 @@ impl<A: Actor> Default for Extras<A> {
             task: Mutex::default(),
             topics: Mutex::default(),
             watchers: OnceBox::new(),
+            holdings: Mutex::default(),
             node: OnceLock::new(),
             ignored: AtomicU64::new(0),
             stop_within: Mutex::default(),
@@ -220,7 +223,7 @@ impl<A: Actor> ActorCell<A> {
     }
 
     /// What tells this role from all others while it exists.
-    fn identity(&self) -> usize {
+    pub(crate) fn identity(&self) -> usize {
         std::ptr::from_ref(self).cast::<()>() as usize
     }
 
@@ -275,6 +278,29 @@ impl<A: Actor> ActorCell<A> {
     pub(crate) fn unsubscribe<E: Event>(&self, incarnation: u64) {
         if self.mailbox.is_read_by(incarnation) {
             self.system.registry.unsubscribe::<E>(self.identity());
+        }
+    }
+
+    /// Calls `f` with what the role holds in tables of names, if this life may act for it; under a lock of the role's.
+    pub(crate) fn with_holdings<T>(
+        &self,
+        incarnation: u64,
+        f: impl FnOnce(&mut Holdings) -> T,
+    ) -> Option<T> {
+        let mut holdings = self.extras().holdings.lock();
+        // As in `subscribe`.
+        fence(Ordering::SeqCst);
+        let may_act = !self.retired.load(Ordering::Acquire) && self.mailbox.is_read_by(incarnation);
+        may_act.then(|| f(&mut holdings))
+    }
+
+    /// Gives up all names, places in groups and monitors of these.
+    pub(crate) fn release_holdings(&self) {
+        let extras = self.extras.get();
+        let holdings = extras.map(|extras| std::mem::take(&mut *extras.holdings.lock()));
+        for holding in holdings.into_iter().flatten() {
+            // It may drop what authors have made.
+            let _ = guarded(|| holding.release());
         }
     }
 

@@ -44,8 +44,29 @@ pub(crate) trait Receive<M: Message>: Send + Sync {
     fn lost(&self, message: &M, stopped: bool)
     where
         M: fmt::Debug;
+    /// Puts a message into the mailbox as an event is, and runs nothing of an author's: the caller may hold a lock.
+    fn post(self: Arc<Self>, message: M) -> Posted
+    where
+        M: fmt::Debug;
     fn sleep(&self, duration: Duration) -> Pin<Box<Sleep>>;
     fn same_role(&self, role: usize) -> bool;
+}
+
+/// What became of a message that nobody waits with.
+#[must_use = "what is left is to be done when no lock is held"]
+pub(crate) struct Posted {
+    pub(crate) is_delivered: bool,
+    /// What is to be done with what was lost by it; it may run authors' code.
+    pub(crate) afterwards: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl Posted {
+    pub(crate) fn delivered() -> Self {
+        Posted {
+            is_delivered: true,
+            afterwards: None,
+        }
+    }
 }
 
 /// What became of a question at once.

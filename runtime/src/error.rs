@@ -9,9 +9,11 @@ use greenroom_supervision::BadCombination;
 use crate::{ActorState, ExitReason, Failure, Path};
 
 mod children;
+mod names;
 
 use children::not_found;
 pub use children::{ChildInfoError, RemoveChildError, RestartChildError, UpdateError};
+pub use names::RegisterError;
 
 /// Any error, for actors that need not tell theirs apart; `?` turns every error into it.
 pub type BoxError = Box<dyn Error + Send + Sync>;

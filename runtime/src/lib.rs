@@ -166,11 +166,13 @@ mod envelope;
 mod error;
 mod exit;
 mod failure;
+mod holdings;
 mod life;
 #[allow(unsafe_code)]
 mod mailbox;
 mod metrics;
 mod monitor;
+pub mod names;
 mod path;
 #[cfg(greenroom_planted)]
 pub mod planted;

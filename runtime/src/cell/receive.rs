@@ -12,7 +12,7 @@ use tokio::time::Sleep;
 use super::{ActorCell, INSIDE_BUDGET, LifePtr};
 use crate::core::prefetch::prefetch;
 use crate::dead_letter::DeadLetterReason;
-use crate::entry::{Asked, Back, Offered, Receive};
+use crate::entry::{Asked, Back, Offered, Posted, Receive};
 use crate::envelope::{self, Letter, Parcel, ReplyTo};
 use crate::mailbox::words::{Admission, GivenUp, Ticket, WhenFull};
 use crate::pool::count_messages;
@@ -114,6 +114,46 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
             reason,
             format_args!("{message:?}"),
         );
+    }
+
+    fn post(self: Arc<Self>, message: M) -> Posted
+    where
+        M: fmt::Debug,
+    {
+        let Err(message) = self.tell_at_once(message) else {
+            return Posted::delivered();
+        };
+        let letter = Parcel::told(message).into_letter();
+        let (letter, is_stopped) = match self.mailbox.offer(letter, WhenFull::Drop) {
+            Admission::Accepted { ready } => {
+                if let Some(life) = ready {
+                    self.make_ready(life);
+                }
+                return Posted::delivered();
+            }
+            Admission::Waiting { .. } => return Posted::delivered(),
+            Admission::Replaced(oldest) => {
+                return Posted {
+                    is_delivered: true,
+                    afterwards: Some(Box::new(move || ActorCell::overflowed(&self, oldest))),
+                };
+            }
+            // Only a question is refused for a restart.
+            Admission::Full(letter) | Admission::Lost(letter) | Admission::Restarting(letter) => {
+                (letter, false)
+            }
+            Admission::Closed(letter) => (letter, true),
+        };
+        Posted {
+            is_delivered: false,
+            afterwards: Some(Box::new(move || {
+                if is_stopped {
+                    self.fold_counts();
+                }
+                let parcel: Parcel<M> = Parcel::from_letter(letter);
+                Receive::lost(&*self, &parcel.message, is_stopped);
+            })),
+        }
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<Sleep>> {

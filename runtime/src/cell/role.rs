@@ -111,6 +111,7 @@ impl<A: Actor> Role for ActorCell<A> {
         fence(Ordering::SeqCst);
         let extras = self.extras.get();
         self.unsubscribe_all();
+        self.release_holdings();
         self.state.set(ActorState::Stopped);
         let task = extras.and_then(|extras| extras.task.lock().take());
         drop(task);
