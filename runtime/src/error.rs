@@ -10,10 +10,12 @@ use crate::{ActorState, ExitReason, Failure, Path};
 
 mod children;
 mod names;
+mod partitions;
 
 use children::not_found;
 pub use children::{ChildInfoError, RemoveChildError, RestartChildError, UpdateError};
 pub use names::RegisterError;
+pub use partitions::{PartitionError, ResizeError};
 
 /// Any error, for actors that need not tell theirs apart; `?` turns every error into it.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -165,6 +167,10 @@ pub enum StartError {
         /// What contradicts what.
         why: BadCombination,
     },
+    /// A [partitioned](crate::Supervisor::partitioned) supervisor without a partition.
+    NoPartitions(Path),
+    /// A [partitioned](crate::Supervisor::partitioned) supervisor that would end [by itself](crate::Supervisor::auto_shutdown).
+    PartitionedAutoShutdown(Path),
     /// A child failed to start; those started before it have been stopped, the last one first.
     ChildFailed(Failure),
     /// The system was stopped before the tree was up.
@@ -478,6 +484,13 @@ impl fmt::Display for StartError {
                 )
             }
             StartError::BadCombination { path, why } => write!(f, "{path} cannot be: {why}"),
+            StartError::NoPartitions(path) => {
+                write!(f, "{path} has no partition; give it one at least")
+            }
+            StartError::PartitionedAutoShutdown(path) => write!(
+                f,
+                "{path} is partitioned and cannot end by itself; leave its auto-shutdown at never"
+            ),
             StartError::ChildFailed(failure) => write!(f, "the tree did not start: {failure}"),
             StartError::Stopped => f.write_str("the system was stopped while its tree started"),
             StartError::NoWorkers(why) => {

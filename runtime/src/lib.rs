@@ -173,6 +173,8 @@ mod mailbox;
 mod metrics;
 mod monitor;
 pub mod names;
+mod partitioned;
+mod partitions;
 mod path;
 #[cfg(greenroom_planted)]
 pub mod planted;
@@ -200,9 +202,9 @@ pub use actor_ref::{ASK_TIMEOUT, ActorRef, Ask, Recipient, Tell, WeakActorRef};
 pub use context::{Context, Task};
 pub use dead_letter::{DeadLetter, DeadLetterReason};
 pub use error::{
-    AskError, BoxError, ChildInfoError, Escalated, FindError, NotReady, RemoveChildError,
-    ResendError, RestartChildError, StartChildError, StartError, StopChildError, StopError,
-    TellError, TryTellError, UpdateError,
+    AskError, BoxError, ChildInfoError, Escalated, FindError, NotReady, PartitionError,
+    RemoveChildError, ResendError, ResizeError, RestartChildError, StartChildError, StartError,
+    StopChildError, StopError, TellError, TryTellError, UpdateError,
 };
 pub use exit::ExitReason;
 pub use failure::{During, Failure, FailureKind};

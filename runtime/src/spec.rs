@@ -14,6 +14,7 @@ use crate::core::gift::Whose;
 use crate::error::StartError;
 use crate::failure::ShortType;
 use crate::mailbox::words::Overflow;
+use crate::partitions::Partitions;
 use crate::path::is_valid_name;
 use crate::role::{Role, SUPERVISOR, Standing};
 use crate::shared::Shared;
@@ -313,6 +314,7 @@ enum Child {
 /// A [`Spec`] whose actor type is forgotten.
 trait AnySpec: Send {
     fn name(&self) -> &str;
+    fn set_name(&mut self, name: String);
     fn standing(&self) -> Standing;
     /// The type of the actor, as its role names it.
     fn kind(&self) -> String;
@@ -366,6 +368,10 @@ impl<A: Actor> AnySpec for Spec<A> {
         &self.name
     }
 
+    fn set_name(&mut self, name: String) {
+        self.name = name;
+    }
+
     fn standing(&self) -> Standing {
         self.standing
     }
@@ -405,6 +411,15 @@ impl ChildSpec {
             Child::Actor(spec) => spec.name(),
             Child::Supervisor(supervisor) => &supervisor.name,
         }
+    }
+
+    /// The same child under another name.
+    pub(crate) fn named(mut self, name: String) -> Self {
+        match &mut self.0 {
+            Child::Actor(spec) => spec.set_name(name),
+            Child::Supervisor(supervisor) => supervisor.name = name,
+        }
+        self
     }
 
     pub(crate) fn standing(&self) -> Standing {
@@ -510,6 +525,8 @@ pub struct Supervisor {
     pub(crate) settings: Settings,
     pub(crate) standing: Standing,
     pub(crate) children: Vec<ChildSpec>,
+    /// How many of the children, from the first on, are partitions, if it is to have some.
+    pub(crate) partitions: Option<usize>,
 }
 
 impl Supervisor {
@@ -525,6 +542,7 @@ impl Supervisor {
             },
             standing: Standing::USUAL,
             children: Vec::new(),
+            partitions: None,
         }
     }
 
@@ -702,6 +720,12 @@ impl Supervisor {
         auto_shutdown
             .check_strategy(strategy)
             .map_err(|why| contradicts(&path, why))?;
+        if self.partitions == Some(0) {
+            return Err(StartError::NoPartitions(path));
+        }
+        if self.partitions.is_some() && auto_shutdown != AutoShutdown::Never {
+            return Err(StartError::PartitionedAutoShutdown(path));
+        }
         let mut names = HashSet::new();
         for child in &self.children {
             let (name, standing) = (child.name(), child.standing());
@@ -745,8 +769,18 @@ impl Supervisor {
             let standing = child.standing();
             (child.build(&path, ChildId(n as u64), system), standing)
         });
-        let children = children.collect();
-        SupervisorCell::new((path, id), Arc::clone(system), self.settings, children)
+        let children: Vec<_> = children.collect();
+        let partitions = self.partitions.map(|n| {
+            let roles = children.iter().take(n);
+            Partitions::new(roles.map(|(role, _)| Arc::clone(role)).collect())
+        });
+        SupervisorCell::new(
+            (path, id),
+            Arc::clone(system),
+            self.settings,
+            children,
+            partitions,
+        )
     }
 
     fn draw(&self, f: &mut fmt::Formatter<'_>, indent: &str) -> fmt::Result {
@@ -754,6 +788,7 @@ impl Supervisor {
             name,
             settings,
             standing,
+            partitions,
             ..
         } = self;
         let Settings {
@@ -774,6 +809,9 @@ impl Supervisor {
         }
         if let Some(max) = max_children {
             write!(f, ", at most {max} children")?;
+        }
+        if let Some(n) = partitions {
+            write!(f, ", partitions: {n}")?;
         }
         if *backoff != Backoff::default() {
             write!(f, ", {backoff:?}")?;

@@ -24,6 +24,7 @@ use crate::book::{Book, Lead, is_first_start, report_restart};
 use crate::error::StartChildError;
 use crate::failure::{Cause, During, catch, say};
 use crate::metrics::{Group, SUPERVISORS};
+use crate::partitions::Partitions;
 use crate::role::{
     Boss, Ended, Launched, Note, Permit, Refusal, RestartReason, Role, SUPERVISOR, Standing,
     StateCell,
@@ -49,6 +50,7 @@ pub(crate) struct SupervisorCell {
     settings: Mutex<Settings>,
     /// Those that each life of it begins with, in the order of their numbers.
     pub(crate) children: Mutex<Vec<(Arc<dyn Role>, Standing)>>,
+    pub(crate) partitions: Option<Partitions>,
     next_id: AtomicU64,
     group: Arc<Group>,
     state: StateCell,
@@ -94,6 +96,7 @@ impl SupervisorCell {
         system: Arc<Shared>,
         settings: Settings,
         children: Vec<(Arc<dyn Role>, Standing)>,
+        partitions: Option<Partitions>,
     ) -> Arc<Self> {
         Arc::new(SupervisorCell {
             path,
@@ -104,6 +107,7 @@ impl SupervisorCell {
             is_dynamic: settings.strategy == Strategy::Dynamic,
             settings: Mutex::new(settings),
             children: Mutex::new(children),
+            partitions,
             state: StateCell::new(ActorState::Stopped),
             restarts: AtomicU64::new(0),
             incarnation: AtomicU64::new(0),
@@ -111,6 +115,11 @@ impl SupervisorCell {
             commands: Arc::new(Semaphore::new(COMMANDS_MAX)),
             lead: Mutex::new(None),
         })
+    }
+
+    /// Which life it has, or had last.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.incarnation.load(Ordering::Acquire)
     }
 
     /// Waits for a place before this supervisor; an actor below it, which it may wait for in turn, needs none.

@@ -35,6 +35,10 @@ impl SupervisorRef {
         SupervisorRef { cell }
     }
 
+    pub(crate) fn cell(&self) -> &SupervisorCell {
+        &self.cell
+    }
+
     /// Returns the supervisor's place in the tree.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -42,6 +42,7 @@ mod on_tasks {
     mod messages;
     mod monitors;
     mod names;
+    mod partitions;
     mod restart_types;
     mod significant;
     mod starting;
@@ -64,6 +65,7 @@ mod simulated {
     mod messages;
     mod monitors;
     mod names;
+    mod partitions;
     mod restart_types;
     mod significant;
     mod starting;
