@@ -45,6 +45,7 @@
 //! | a restart | at once, and again at once if it fails | may wait, by a [`Backoff`]: a child that fails whenever it starts would use up the limit within a millisecond, and the machine meanwhile |
 //! | the window of the [`Limit`] | in whole seconds: a restart counts for up to a second longer than it says | exact, so that limits below a second mean what they say |
 //! | `all_significant`, when a start in a group has failed | those after it do not count until it is tried again, so the end of another may be the last | who waits for a start is not done: with a back-off that wait is no moment |
+//! | those after a start that failed, in a group | down: they may be started or deleted by order, and are stopped when the group is tried again | they wait for their restart like the one that failed, and such orders are refused |
 //! | `terminate_child` of a child whose restart waits, in a group | the rest of its group stays down, too | the others are started in their time: nobody ordered them down |
 //! | a dynamic supervisor's children | all of one template | of any restart type each, like those of Elixir's `DynamicSupervisor` |
 //! | a dynamic supervisor with auto-shutdown | refused by new releases, taken by OTP 24 | [`AutoShutdown::check_strategy`] refuses it; the law would go by the significant ones |
