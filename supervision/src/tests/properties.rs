@@ -264,6 +264,9 @@ proptest! {
             prop_assert_eq!(&verdicts.0, &verdicts.1, "{:?}", event);
             let children: Vec<_> = model.book.iter().map(|row| row.id).collect();
             prop_assert_eq!(law.children().collect::<Vec<_>>(), children);
+            for row in &model.book {
+                prop_assert_eq!(law.terms(row.id), Some((row.restart, row.is_significant)));
+            }
             if let Verdict::Escalate { .. } | Verdict::AutoShutdown { .. } = verdicts.0 {
                 law = model.next_life();
             }

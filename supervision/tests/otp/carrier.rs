@@ -302,6 +302,8 @@ impl Lead {
         }
         let listed = |id: &Id| {
             let child = &self.table[id];
+            let terms = (child.spec.restart, child.spec.is_significant);
+            assert_eq!(self.law.terms(ChildId(*id)), Some(terms), "{id}");
             Listed {
                 id: *id,
                 restart: child.spec.restart,
