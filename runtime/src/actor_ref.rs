@@ -14,6 +14,7 @@ use crate::core::slot::slot;
 use crate::entry::{Asked, Back, Entry, Limit, Offered, Receive, Refused, Way};
 use crate::envelope::{NoReply, Parcel};
 use crate::error::{AskError, TellError, TryTellError};
+use crate::fencing::is_fenced;
 use crate::mailbox::words::WhenFull;
 use crate::role::{Role, is_in_actor, wait_after_all};
 use crate::shared::after;
@@ -209,6 +210,56 @@ impl<A: Actor> ActorRef<A> {
         }
     }
 
+    /// Lets the actor handle no further message until it is [resumed](Self::resume).
+    ///
+    /// The message in hand is handled to its end; what comes waits in the mailbox, up to
+    /// its capacity, and timers of its own wait there too. A pause belongs to the role:
+    /// a life that begins meanwhile waits as well, after its start. A stop ends it for
+    /// the life that is stopped, which then handles what it has accepted. The actor's
+    /// state is [`Paused`](crate::ActorState::Paused) meanwhile. Doing it again changes nothing.
+    ///
+    /// For whoever is on call: to hold an actor still while what it needs is repaired.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{convert::Infallible, time::Duration};
+    /// # use greenroom::prelude::*;
+    /// # struct Printer;
+    /// # impl Actor for Printer {
+    /// #     type Args = ();
+    /// #     type Error = Infallible;
+    /// #     async fn start((): (), _: &mut Context<Self>) -> Result<Self, Infallible> { Ok(Printer) }
+    /// # }
+    /// # struct Page(u32);
+    /// # impl Message for Page { type Reply = u32; }
+    /// # impl Handler<Page> for Printer {
+    /// #     async fn handle(&mut self, page: Page, _: &mut Context<Self>) -> Result<u32, Infallible> { Ok(page.0) }
+    /// # }
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # greenroom::block_on(async {
+    /// # let tree = Supervisor::one_for_one("office").child(Printer::spec("printer", ()));
+    /// # let system = System::start(tree).await?;
+    /// let printer = system.find::<Printer>("office/printer")?;
+    /// printer.pause();
+    /// let page = printer.ask(Page(1)).within(Duration::from_millis(20)).await;
+    /// assert!(page.is_err(), "nobody prints");
+    /// printer.resume();
+    /// assert_eq!(printer.ask(Page(2)).await?, 2);
+    /// # system.stop().await;
+    /// # Ok(())
+    /// # })
+    /// # }
+    /// ```
+    pub fn pause(&self) {
+        self.cell.pause();
+    }
+
+    /// Lets an actor that was [paused](Self::pause) go on; of one that was not nothing changes.
+    pub fn resume(&self) {
+        self.cell.resume();
+    }
+
     pub(crate) fn watched(&self) -> Arc<dyn Watched> {
         Arc::clone(&self.cell) as Arc<dyn Watched>
     }
@@ -319,6 +370,10 @@ fn try_tell<M: Message<Reply = ()>>(
     to: &dyn Receive<M>,
     message: M,
 ) -> Result<(), TryTellError<M>> {
+    if is_fenced() {
+        let path = to.path().clone();
+        return Err(TryTellError::Fenced { message, path });
+    }
     let Err(message) = to.tell_at_once(message) else {
         return Ok(());
     };
@@ -430,6 +485,10 @@ impl<M: Message> Future for Tell<'_, M> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if let Some(mut message) = this.message.take() {
+            if is_fenced() {
+                let path = this.to.path().clone();
+                return Poll::Ready(Err(TellError::Fenced { message, path }));
+            }
             if this.expires.is_none() {
                 match this.to.tell_at_once(message) {
                     Ok(()) => return Poll::Ready(Ok(())),
@@ -592,6 +651,11 @@ impl<M: Message> Future for Ask<'_, M> {
         if let AskStep::New(message) = &mut this.step
             && let Some(message) = message.take()
         {
+            if is_fenced() {
+                this.step = AskStep::Done;
+                let path = this.to.path().clone();
+                return Poll::Ready(Err(AskError::Fenced { message, path }));
+            }
             let (replier, answer) = slot();
             let asking = Asking::new(answer);
             match this.to.ask_at_once(message, replier, &asking) {

@@ -45,6 +45,10 @@ pub(crate) struct Lead {
     book: Mutex<Option<Book>>,
 }
 
+/// For how long who has news waits for the book before a note is written: another may be at it who is done in no time.
+/// Once there is a note all others become notes too, until the task has read them.
+const MOMENT: Duration = Duration::from_millis(1);
+
 /// No child's number.
 const NOBODY: u64 = u64::MAX;
 
@@ -152,10 +156,33 @@ impl Lead {
     /// A child has ended, and nothing of that life is left: the law decides here and now, or the task sees to it.
     pub(crate) fn ended(self: &Arc<Self>, id: ChildId, incarnation: u64, ended: Ended) {
         let reason = ended.reason;
-        let Some((role, launched)) = self.relaunch(id, incarnation, ended) else {
-            return;
-        };
-        // What follows may run code of authors: not under the lock.
+        if let Some(again) = self.relaunch(id, incarnation, ended) {
+            Self::go_on(again, reason);
+        }
+    }
+
+    /// Begins the next life of a child that is to be restarted alone and at once, for the task; `false` if it is gone.
+    pub(crate) fn restart_now(self: &Arc<Self>, id: ChildId, reason: RestartReason) -> bool {
+        let again = self.with(|book| self.launch_again(book, id, reason));
+        again.map(|again| Self::go_on(again, reason)).is_some()
+    }
+
+    fn launch_again(
+        self: &Arc<Self>,
+        book: &mut Book,
+        id: ChildId,
+        reason: RestartReason,
+    ) -> Option<(Arc<dyn Role>, Launched)> {
+        let child = book.table.get_mut(id.0)?;
+        child.role.mark_restarting(reason);
+        let role = Arc::clone(&child.role);
+        let launched = Arc::clone(&role).launch(Boss::new(&*role, self));
+        child.running = NonZeroU64::new(launched.incarnation);
+        Some((role, launched))
+    }
+
+    /// What follows may run code of authors: not under the lock.
+    fn go_on((role, launched): (Arc<dyn Role>, Launched), reason: RestartReason) {
         Arc::clone(&role).go(launched);
         report_restart(&*role, reason, Duration::ZERO);
         role.announce();
@@ -168,19 +195,15 @@ impl Lead {
         incarnation: u64,
         ended: Ended,
     ) -> Option<(Arc<dyn Role>, Launched)> {
-        let mut lock = self.book.try_lock();
+        let mut lock = self.book.try_lock_for(MOMENT);
         let mut verdict = None;
         if let Some(Some(book)) = lock.as_deref_mut() {
             verdict = book.decide(id, incarnation, &ended);
             if let Some(Verdict::Restart { after, .. }) = &verdict
                 && after.is_zero()
-                && let Some(child) = book.table.get_mut(id.0)
+                && let Some(again) = self.launch_again(book, id, ended.reason)
             {
-                child.role.mark_restarting(ended.reason);
-                let role = Arc::clone(&child.role);
-                let launched = Arc::clone(&role).launch(Boss::new(&*role, self));
-                child.running = NonZeroU64::new(launched.incarnation);
-                return Some((role, launched));
+                return Some(again);
             }
         }
         // Under the lock, if it was had: see above.
@@ -208,7 +231,7 @@ impl Lead {
     /// pends or the thread is no worker.
     pub(crate) fn start(self: &Arc<Self>, role: &Arc<dyn Role>, standing: Standing) -> AtOnce {
         let launched = {
-            let mut lock = self.book.try_lock();
+            let mut lock = self.book.try_lock_for(MOMENT);
             let Some(Some(book)) = lock.as_deref_mut() else {
                 return AtOnce::NotNow;
             };

@@ -25,12 +25,14 @@ use crate::driver::Driver;
 use crate::entry::Receive;
 use crate::envelope::{Letter, LetterTable};
 use crate::failure::{Cause, During, Failure, guarded};
+use crate::fencing;
 use crate::holdings::Holdings;
 use crate::life::Life;
 use crate::mailbox::Mailbox;
 use crate::mailbox::desk::Desk;
 use crate::mailbox::words::{Control, CutOff, Failed};
 use crate::metrics::Group;
+use crate::pause::Gate;
 use crate::registry::AnyTopic;
 use crate::role::{Asker, Boss, StateCell, asker};
 use crate::shared::Shared;
@@ -85,6 +87,8 @@ struct Extras<A: Actor> {
     node: OnceLock<Arc<Node>>,
     /// The latest life whose start said that there is nothing to run.
     ignored: AtomicU64,
+    /// Where it waits while it is paused; most never are.
+    gate: OnceLock<Arc<Gate>>,
     /// Another time to stop in than that of its spec.
     stop_within: Mutex<Option<Duration>>,
     /// Of its messages when it fails.
@@ -98,6 +102,7 @@ impl<A: Actor> Default for Extras<A> {
             topics: Mutex::default(),
             watchers: OnceBox::new(),
             holdings: Mutex::default(),
+            gate: OnceLock::new(),
             node: OnceLock::new(),
             ignored: AtomicU64::new(0),
             stop_within: Mutex::default(),
@@ -308,6 +313,26 @@ impl<A: Actor> ActorCell<A> {
         if let Some(life) = self.mailbox.control(incarnation, control) {
             self.make_ready(life);
         }
+        if let Some(gate) = self.gate() {
+            gate.call();
+        }
+    }
+
+    /// Where it waits while it is paused, if it ever was.
+    pub(crate) fn gate(&self) -> Option<&Arc<Gate>> {
+        self.extras.get()?.gate.get()
+    }
+
+    pub(crate) fn pause(&self) {
+        if self.extras().gate.get_or_init(Arc::default).close() {
+            self.control(self.mailbox.reading(false).incarnation, Control::Pause);
+        }
+    }
+
+    pub(crate) fn resume(&self) {
+        if let Some(gate) = self.gate() {
+            gate.open();
+        }
     }
 
     /// The start of this life says that there is nothing to run: it ends where it next pends.
@@ -484,7 +509,13 @@ impl<A: Actor> ActorCell<A> {
         let stuck = in_hand.map(|table| self.killed(incarnation, table));
         let mut last = None;
         let again = |has_room| self.fail_copy(incarnation, stuck.as_ref()?, has_room, &mut last);
+        // Before it is known whether somebody runs it: afterwards that run may be over.
+        fencing::add(self.identity(), incarnation);
         let cut_off = self.mailbox.cut_off(incarnation, self.has_entries(), again);
+        match cut_off {
+            CutOff::Running { .. } => self.system.free_blocked(),
+            _ => fencing::ran(self.identity(), incarnation),
+        }
         let (resting, in_flight) = match cut_off {
             CutOff::Nothing => return None,
             CutOff::Running { in_flight } => (None, in_flight),

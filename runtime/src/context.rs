@@ -119,6 +119,16 @@ impl<A: Actor> Context<A> {
         self.incarnation
     }
 
+    /// Returns whether this life still stands for its actor: not if it was cut off while it blocked its thread.
+    ///
+    /// What such a life sends is refused anyway. It asks this before it does
+    /// something outside of the system that its successor does as well, such as to
+    /// write into a file of theirs.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.cell.mailbox.is_read_by(self.incarnation)
+    }
+
     /// Returns the system in which the actor lives.
     #[must_use]
     pub fn system(&self) -> System {
@@ -202,7 +212,7 @@ impl<A: Actor> Context<A> {
     /// Once polled it has ended the life, whether it is dropped or not.
     pub async fn ignore<T>(&mut self) -> T {
         assert!(
-            self.cell.state() != ActorState::Running,
+            !matches!(self.cell.state(), ActorState::Running | ActorState::Paused),
             "only a start can be ignored; an actor that has started ends itself by `Context::stop`"
         );
         self.cell.ignore(self.incarnation);

@@ -212,6 +212,19 @@ impl DeadLetters {
         drop(left);
     }
 
+    /// How many are kept that have no message.
+    pub(crate) fn capacity(&self) -> usize {
+        self.shelves.lock().capacity
+    }
+
+    /// Counts so many that are not kept.
+    pub(crate) fn pass(&self, reason: DeadLetterReason, n: u64) {
+        if n > 0 {
+            self.counts[reason as usize].fetch_add(n, Ordering::Relaxed);
+            self.shelves.lock().next += n;
+        }
+    }
+
     /// Returns those that are kept, the oldest first.
     pub(crate) fn list(&self) -> Vec<DeadLetter> {
         let shelves = self.shelves.lock();

@@ -47,6 +47,13 @@ pub enum TellError<M> {
         /// The actor's path.
         path: Path,
     },
+    /// The life that sends was cut off, and another has taken its place: see [`Spec::stop_within`](crate::Spec::stop_within).
+    Fenced {
+        /// The message, given back.
+        message: M,
+        /// The path of the actor that it was for.
+        path: Path,
+    },
 }
 
 /// Why [`try_tell`](crate::ActorRef::try_tell) did not deliver.
@@ -65,6 +72,13 @@ pub enum TryTellError<M> {
         /// The message, given back.
         message: M,
         /// The actor's path.
+        path: Path,
+    },
+    /// The life that sends was cut off, and another has taken its place: see [`Spec::stop_within`](crate::Spec::stop_within).
+    Fenced {
+        /// The message, given back.
+        message: M,
+        /// The path of the actor that it was for.
         path: Path,
     },
 }
@@ -139,6 +153,13 @@ pub enum AskError<M> {
         path: Path,
         /// The asker first, and behind each whom it waits for; the last waits for the first.
         cycle: Vec<Path>,
+    },
+    /// The life that sends was cut off, and another has taken its place: see [`Spec::stop_within`](crate::Spec::stop_within).
+    Fenced {
+        /// The message, given back.
+        message: M,
+        /// The path of the actor that it was for.
+        path: Path,
     },
 }
 
@@ -330,7 +351,8 @@ impl<M> TellError<M> {
         match self {
             TellError::Stopped { message, .. }
             | TellError::Timeout { message, .. }
-            | TellError::Full { message, .. } => message,
+            | TellError::Full { message, .. }
+            | TellError::Fenced { message, .. } => message,
         }
     }
 }
@@ -339,7 +361,9 @@ impl<M> TryTellError<M> {
     /// Returns the message that was not delivered.
     pub fn into_message(self) -> M {
         match self {
-            TryTellError::Full { message, .. } | TryTellError::Stopped { message, .. } => message,
+            TryTellError::Full { message, .. }
+            | TryTellError::Stopped { message, .. }
+            | TryTellError::Fenced { message, .. } => message,
         }
     }
 }
@@ -352,6 +376,7 @@ impl<M> AskError<M> {
             | AskError::NoRoom { message, .. }
             | AskError::Full { message, .. }
             | AskError::Restarting { message, .. }
+            | AskError::Fenced { message, .. }
             | AskError::Cycle { message, .. } => Some(message),
             _ => None,
         }
@@ -364,6 +389,7 @@ impl<M> fmt::Display for TellError<M> {
             TellError::Stopped { path, .. } => stopped(f, path),
             TellError::Timeout { path, waited, .. } => no_room(f, path, *waited),
             TellError::Full { path, .. } => full(f, path),
+            TellError::Fenced { path, .. } => fenced(f, path),
         }
     }
 }
@@ -376,6 +402,7 @@ impl<M> fmt::Display for TryTellError<M> {
                 "the mailbox of {path} is full; wait for room with `tell` if its spec lets senders wait, or send less"
             ),
             TryTellError::Stopped { path, .. } => stopped(f, path),
+            TryTellError::Fenced { path, .. } => fenced(f, path),
         }
     }
 }
@@ -386,6 +413,7 @@ impl<M> fmt::Display for AskError<M> {
             AskError::Stopped { path, .. } => stopped(f, path),
             AskError::NoRoom { path, waited, .. } => no_room(f, path, *waited),
             AskError::Full { path, .. } => full(f, path),
+            AskError::Fenced { path, .. } => fenced(f, path),
             AskError::Timeout { path, waited } => write!(
                 f,
                 "{path} did not reply within {waited:?}; it may still handle the message, \
@@ -425,6 +453,13 @@ fn stopped(f: &mut fmt::Formatter<'_>, path: &Path) -> fmt::Result {
     write!(
         f,
         "{path} has stopped; find the actor that took its place, or give up"
+    )
+}
+
+fn fenced(f: &mut fmt::Formatter<'_>, path: &Path) -> fmt::Result {
+    write!(
+        f,
+        "nothing was sent to {path}: this life of the sender was cut off and has been replaced; end, and leave the work to the next one"
     )
 }
 

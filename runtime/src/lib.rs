@@ -166,6 +166,7 @@ mod envelope;
 mod error;
 mod exit;
 mod failure;
+mod fencing;
 mod holdings;
 mod life;
 #[allow(unsafe_code)]
@@ -176,6 +177,7 @@ pub mod names;
 mod partitioned;
 mod partitions;
 mod path;
+mod pause;
 #[cfg(greenroom_planted)]
 pub mod planted;
 #[cfg_attr(test, allow(unsafe_code))]
@@ -188,6 +190,7 @@ pub mod simulation;
 mod snapshot;
 mod spec;
 mod stop;
+mod subscribers;
 mod supervisor;
 mod supervisor_ref;
 mod system;

@@ -404,7 +404,7 @@ unsafe fn step<A: Actor>(
             };
             (*place).future = None;
             match outcome {
-                Outcome::Well if (*place).phase == Phase::Work => {}
+                Outcome::Well if (*place).phase == Phase::Work => (*place).looks_around(cell),
                 Outcome::Well => (*place).completed(cell),
                 Outcome::Failed(error) => (*place).failed(cell, error),
                 Outcome::CutOff => return Some(Stopped::Left(Left::Superseded)),
@@ -641,6 +641,7 @@ impl<A: Actor> Life<A> {
                     incarnation: self.incarnation(),
                 });
                 self.lead.started(cell.id(), self.incarnation());
+                self.obey(cell, Control::Pause);
             }
             Phase::Stop => {
                 self.phase = Phase::Tidy;
@@ -658,11 +659,53 @@ impl<A: Actor> Life<A> {
             Control::Stop { drain: false } => self.stop(cell, Ended::shutdown()),
             Control::Stop { drain: true } => self.draining = true,
             // One that is to stop for good does so in order, and has more to do before.
+            Control::Pause => {
+                if let Some(gate) = cell.gate() {
+                    gate.told();
+                }
+                self.wait_at_gate(cell);
+            }
             Control::End if self.draining => {}
             Control::End => self.stop(cell, Ended::normal()),
             Control::Failed(failure) => self.tidy(Ended::failed(failure)),
             Control::Linked(end) if end.is_meant() => self.end_with(cell, &end.down),
             Control::Linked(_) => {}
+        }
+    }
+
+    /// What pended between two messages has ended: the handler of one, or the wait at the gate.
+    fn looks_around(&mut self, cell: &ActorCell<A>) {
+        if cell.state() != ActorState::Paused && !cell.gate().is_some_and(|gate| gate.is_closed()) {
+            return;
+        }
+        if !self.desk.is_killed() && cell.state() == ActorState::Paused {
+            cell.set_state(ActorState::Running);
+        }
+        // Words are heeded while it is paused; a stop ends the pause, so that what was accepted is handled.
+        while self.is_to_wait(cell)
+            && let Some(word) = cell.mailbox.next_word(&self.desk)
+        {
+            self.obey(cell, word);
+        }
+        self.wait_at_gate(cell);
+    }
+
+    fn is_to_wait(&self, cell: &ActorCell<A>) -> bool {
+        let is_free = self.takes_messages() && !self.draining && !self.desk.is_killed();
+        is_free && cell.gate().is_some_and(|gate| gate.is_closed())
+    }
+
+    /// Waits between two messages, if the actor is paused: as at a handler that pends.
+    fn wait_at_gate(&mut self, cell: &ActorCell<A>) {
+        if let Some(gate) = cell.gate()
+            && self.is_to_wait(cell)
+        {
+            let gate = Arc::clone(gate);
+            cell.set_state(ActorState::Paused);
+            self.future = Some(Pooled::new(Closed, || async move {
+                gate.changed().await;
+                Ok(())
+            }));
         }
     }
 

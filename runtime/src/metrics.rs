@@ -51,6 +51,8 @@ pub enum Metric {
     MailboxDequeued,
     /// Messages given back to their sender.
     MailboxRejected,
+    /// What lives that were cut off tried to send.
+    Fenced,
     /// Messages lost.
     MailboxDropped,
     /// How long messages were queued.
@@ -103,6 +105,7 @@ impl Metric {
         Metric::MailboxEnqueued,
         Metric::MailboxDequeued,
         Metric::MailboxRejected,
+        Metric::Fenced,
         Metric::MailboxDropped,
         Metric::MailboxWait,
         Metric::MessageHandle,
@@ -188,6 +191,11 @@ impl Metric {
                 "greenroom_mailbox_rejected_total",
                 Counter,
                 "Messages given back to their sender, by reason.",
+            ),
+            Metric::Fenced => (
+                "greenroom_fenced_total",
+                Counter,
+                "Messages and events refused because the life that sent them had been cut off and replaced.",
             ),
             Metric::MailboxDropped => (
                 "greenroom_mailbox_dropped_total",

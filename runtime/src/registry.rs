@@ -1,8 +1,7 @@
 //! The registry: who is where, and who subscribed to what.
 //!
-//! Names are in a sharded table. Subscribers are in an immutable list for each
-//! event type, replaced as a whole when somebody subscribes: publishing takes no
-//! lock of the registry and never waits for a subscriber. A subscription belongs
+//! Names are in a sharded table. Publishing goes through an immutable list for
+//! each event type (see [`subscribers`](crate::subscribers)) and never waits for a subscriber. A subscription belongs
 //! to the role; it ends when the role does.
 
 use std::any::{Any, TypeId, type_name};
@@ -13,15 +12,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 
 use crate::entry::{Entry, Offered, Receive, Refused, Way};
 use crate::envelope::Parcel;
 use crate::failure::ShortType;
+use crate::fencing::is_fenced;
 use crate::mailbox::words::WhenFull;
 use crate::role::Role;
+use crate::subscribers::Subscribers;
 use crate::{Event, Path};
 
 #[derive(Default)]
@@ -43,7 +44,7 @@ pub struct Delivery {
 
 /// One event type: its subscribers and counts.
 struct Topic<E: Event> {
-    subscribers: ArcSwap<Vec<Arc<dyn Receive<E>>>>,
+    subscribers: Subscribers<dyn Receive<E>>,
     counts: Counts,
 }
 
@@ -91,8 +92,13 @@ impl Registry {
 
     /// Calls `f` with every role; the table may change meanwhile.
     pub(crate) fn for_each(&self, mut f: impl FnMut(&dyn Role)) {
+        self.for_each_shared(|role| f(&**role));
+    }
+
+    /// The same, with roles that `f` may keep.
+    pub(crate) fn for_each_shared(&self, mut f: impl FnMut(&Arc<dyn Role>)) {
         for entry in &self.names {
-            f(&**entry.value());
+            f(entry.value());
         }
     }
 
@@ -144,7 +150,7 @@ impl Registry {
             return topic;
         }
         let fresh: Arc<dyn AnyTopic> = Arc::new(Topic::<E> {
-            subscribers: ArcSwap::default(),
+            subscribers: Subscribers::default(),
             counts: Counts::default(),
         });
         self.topics.rcu(|topics| {
@@ -163,13 +169,7 @@ impl Registry {
         role: usize,
     ) -> Arc<dyn AnyTopic> {
         let topic = self.topic::<E>();
-        topic.subscribers.rcu(|list| {
-            let mut list = Vec::clone(list);
-            if !list.iter().any(|s| s.same_role(role)) {
-                list.push(Arc::clone(subscriber));
-            }
-            list
-        });
+        topic.subscribers.add(role, subscriber);
         topic
     }
 
@@ -185,10 +185,13 @@ impl Registry {
     }
 
     pub(crate) fn publish<E: Event>(&self, event: &E) -> Delivery {
+        if is_fenced() {
+            return Delivery::default();
+        }
         let topic = self.topic::<E>();
         topic.counts.published.fetch_add(1, Ordering::Relaxed);
         let mut delivery = Delivery::default();
-        for subscriber in topic.subscribers.load().iter() {
+        for subscriber in topic.subscribers.all().iter() {
             let Err(event) = subscriber.tell_at_once(event.clone()) else {
                 delivery.delivered += 1;
                 continue;
@@ -214,9 +217,12 @@ impl Registry {
     }
 
     pub(crate) async fn publish_within<E: Event>(&self, event: E, limit: Duration) -> Delivery {
+        if is_fenced() {
+            return Delivery::default();
+        }
         let topic = self.topic::<E>();
         topic.counts.published.fetch_add(1, Ordering::Relaxed);
-        let subscribers = topic.subscribers.load_full();
+        let subscribers = Guard::into_inner(topic.subscribers.all());
         // All at once, so that a slow subscriber delays no other, and when this future is
         // dropped each mailbox has counted what it did not take.
         let mut entries: Vec<(Option<Entry<'_, E>>, _)> = Vec::new();
@@ -313,15 +319,11 @@ impl<E: Event> AnyTopic for Topic<E> {
     }
 
     fn subscribers(&self) -> usize {
-        self.subscribers.load().len()
+        self.subscribers.len()
     }
 
     fn unsubscribe(&self, role: usize) {
-        self.subscribers.rcu(|list| {
-            let mut list = Vec::clone(list);
-            list.retain(|s| !s.same_role(role));
-            list
-        });
+        self.subscribers.remove(role);
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

@@ -73,6 +73,8 @@ pub(crate) trait Role: Send + Sync + 'static {
     }
     /// Gives back memory that it does not need while it is idle, at little cost if there is none.
     fn trim(&self) {}
+    /// Holds it still between two messages, or lets it go on; a supervisor has none.
+    fn set_paused(&self, _: bool) {}
     /// For how long the message in hand was there at the latest look, if that is too long.
     fn stuck_for(&self) -> Option<Duration> {
         let (work, node) = self.glance();
@@ -201,8 +203,9 @@ pub(crate) enum Refusal {
 
 /// How long a life that was cut short may take to reach its next await before it is left behind.
 ///
-/// It only matters for code that blocks its thread, which nothing can end.
-pub(crate) const CUT_OFF_AFTER: Duration = Duration::from_millis(100);
+/// It only matters for code that blocks its thread, which nothing can end: fifty milliseconds, so that the next
+/// life is up a hundred after the deadline at the latest.
+pub(crate) const CUT_OFF_AFTER: Duration = Duration::from_millis(50);
 
 thread_local! {
     /// The actors whose code this thread runs, one on top of the other where one asked and the
@@ -210,14 +213,20 @@ thread_local! {
     static RUNNING: Frames<dyn Role, DynAsking> = const { Frames::new() };
 }
 
-/// Calls `run` as code of this actor, for the sake of this question if somebody asks on this stack.
+/// Calls `run` as code of this life of an actor, for the sake of this question if somebody asks on this stack.
 #[inline]
 pub(crate) fn as_actor<R>(
-    role: &dyn Role,
+    (role, incarnation): (&dyn Role, u64),
     asked: Option<&DynAsking>,
     run: impl FnOnce() -> R,
 ) -> R {
-    RUNNING.with(|frames| frames.enter(role, asked, run))
+    RUNNING.with(|frames| frames.enter((role, incarnation), asked, run))
+}
+
+/// Calls `look` with the life whose code calls this: what tells its role from others, and its number.
+pub(crate) fn with_current_life<R>(look: impl FnOnce(usize, u64) -> R) -> Option<R> {
+    let address = |role: &dyn Role| std::ptr::from_ref(role).cast::<()>().addr();
+    RUNNING.with(|frames| frames.innermost(|role, life| look(address(role), life)))
 }
 
 /// Whether an actor's code calls this.
@@ -302,13 +311,13 @@ pub(crate) fn wait_after_all(of: &Arc<Node>, asking: &DynAsking) {
 
 fn current_node() -> Option<Arc<Node>> {
     RUNNING
-        .with(|frames| frames.innermost(|role| role.node().cloned()))
+        .with(|frames| frames.innermost(|role, _| role.node().cloned()))
         .flatten()
 }
 
 /// Calls `look` with the actor whose code calls this, if it is one's.
 pub(crate) fn with_current_actor<R>(look: impl FnOnce(&Path) -> R) -> Option<R> {
-    RUNNING.with(|frames| frames.innermost(|role| look(role.path())))
+    RUNNING.with(|frames| frames.innermost(|role, _| look(role.path())))
 }
 
 /// Returns the actor whose code calls this, if it is one's.

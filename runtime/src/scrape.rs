@@ -71,6 +71,8 @@ impl Shared {
         }
         let escalations = self.meters.escalations.load(Ordering::Relaxed);
         families.add(Metric::SupervisorEscalations, vec![], escalations as f64);
+        let fenced = crate::fencing::refused() as f64;
+        families.add(Metric::Fenced, vec![], fenced);
         let deadlocks = self.meters.deadlocks.load(Ordering::Relaxed);
         families.add(Metric::DeadlocksSuspected, vec![], deadlocks as f64);
         for reason in DeadLetterReason::ALL {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
 use crate::Path;
+use crate::core::ready::Progress;
 use crate::dead_letter::DeadLetters;
 use crate::driver::Driver;
 use crate::metrics::Meters;
@@ -72,6 +73,27 @@ impl Shared {
         if let Some(director) = self.director() {
             director.lock().saw(event);
         }
+    }
+
+    /// Some worker runs code that blocks its thread and was cut off: what is ready there is opened for the others now,
+    /// and not when whoever watches comes to it.
+    #[cold]
+    pub(crate) fn free_blocked(&self) {
+        let Driver::Pool(pool) = &self.driver else {
+            return;
+        };
+        let pool = pool.clone();
+        self.handle.spawn(async move {
+            let progress = |worker| pool.progress(worker);
+            let before: Vec<Progress> = (0..pool.workers()).map(progress).collect();
+            // Whoever is in one run for so long loses nothing by it.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            for (worker, before) in before.into_iter().enumerate() {
+                if before.is_running && pool.progress(worker) == before {
+                    pool.open(worker);
+                }
+            }
+        });
     }
 
     /// Whether an idle actor may be run by the thread that calls.

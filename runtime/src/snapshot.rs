@@ -107,15 +107,18 @@ pub enum ActorState {
     Stopping,
     /// It is down for good, or until its supervisor is restarted.
     Stopped,
+    /// It handles no message until it is told to: see [`ActorRef::pause`](crate::ActorRef::pause).
+    Paused,
 }
 
 impl ActorState {
-    pub(crate) const ALL: [ActorState; 5] = [
+    pub(crate) const ALL: [ActorState; 6] = [
         ActorState::Starting,
         ActorState::Running,
         ActorState::Restarting,
         ActorState::Stopping,
         ActorState::Stopped,
+        ActorState::Paused,
     ];
 
     /// Returns the word used in metrics.
@@ -127,6 +130,7 @@ impl ActorState {
             ActorState::Restarting => "restarting",
             ActorState::Stopping => "stopping",
             ActorState::Stopped => "stopped",
+            ActorState::Paused => "paused",
         }
     }
 }

@@ -273,7 +273,10 @@ impl<A: Actor> Spec<A> {
     ///
     /// An actor that takes longer is cut off at its next await, and what it left
     /// becomes dead letters. One that blocks its thread cannot be cut off; it
-    /// loses its mailbox and is left behind.
+    /// loses its mailbox and is left behind 50 ms later. The next life may begin then; what the old
+    /// one still sends is refused ([`TellError::Fenced`](crate::TellError::Fenced)), its events reach nobody,
+    /// and its replies go nowhere. Work that it has given away, to [`blocking`](crate::blocking) or to
+    /// tasks of its own, is not fenced: [`Context::is_current`](crate::Context::is_current) tells.
     ///
     /// With [`Duration::ZERO`] it is cut off at once, without a call of
     /// [`Actor::stop`] (`brutal_kill` in OTP); with [`Duration::MAX`] it is waited for

@@ -499,6 +499,15 @@ impl Life {
                         .start
                         .retain(|id| !start.contains(id) && !stop.contains(id));
                 }
+                // As on the spot: were its start waited for, thousands that end at once would pile up here as notes.
+                let is_alone = self.cell.restarts_one() && start == [cause];
+                if is_alone
+                    && after.is_zero()
+                    && self.order() == RUN
+                    && self.lead.restart_now(cause, reason)
+                {
+                    return None;
+                }
                 for id in stop {
                     self.stop_child(id, false).await;
                 }
@@ -628,7 +637,8 @@ impl Life {
             };
             let incarnation = launched.incarnation;
             role.go(launched);
-            self.await_start(id, incarnation).await?;
+            // What is in the backlog came before it was launched.
+            self.await_start(id, incarnation, None).await?;
         }
         Ok(())
     }
@@ -650,7 +660,11 @@ impl Life {
             return Ok(());
         } else {
             let path = self.path_of(id);
-            match self.await_start(id, incarnation).await {
+            // The news may be there already.
+            let is_news = |note: &Note| matches!(note, Note::Ended { id: of, incarnation: n, .. } if (*of, *n) == (id, incarnation));
+            let there = self.backlog.iter().position(is_news);
+            let there = there.and_then(|n| self.backlog.remove(n));
+            match self.await_start(id, incarnation, there).await {
                 Ok(()) if self.is_up(id) => return Ok(()),
                 Ok(()) => return Err(StartChildError::Ignored(path)),
                 Err(why) => why,
@@ -670,16 +684,14 @@ impl Life {
         })
     }
 
-    /// Waits until this life of a child is up, or has said that there is nothing to run.
-    async fn await_start(&mut self, id: ChildId, incarnation: u64) -> Result<(), NotStarted> {
+    /// Waits until this life of a child is up, or has said that there is nothing to run; the news may be `there`.
+    async fn await_start(
+        &mut self,
+        id: ChildId,
+        incarnation: u64,
+        mut there: Option<Note>,
+    ) -> Result<(), NotStarted> {
         let this = (id, incarnation);
-        // Of one that was launched on the spot the news may be there already.
-        let is_news = |note: &Note| matches!(note, Note::Ended { id, incarnation, .. } if (*id, *incarnation) == this);
-        let mut there = self
-            .backlog
-            .iter()
-            .position(is_news)
-            .and_then(|n| self.backlog.remove(n));
         loop {
             let note = match there.take() {
                 Some(note) => Some(note),

@@ -271,6 +271,46 @@ impl SupervisorRef {
         seen.ok_or_else(|| ChildInfoError::SupervisorStopped(self.cell.path.clone()))
     }
 
+    // ===== to hold still =====
+
+    /// Lets a child handle no further message until it is resumed: see [`ActorRef::pause`](crate::ActorRef::pause).
+    ///
+    /// Of a child that is a supervisor all actors are paused that are below it now;
+    /// who is started there later is not.
+    ///
+    /// # Errors
+    ///
+    /// [`ChildInfoError`] when there is no child of that name, or the supervisor has
+    /// stopped.
+    pub fn pause_child(&self, name: &str) -> Result<(), ChildInfoError> {
+        self.set_paused(name, true)
+    }
+
+    /// Lets a child go on that was paused, or all actors below it.
+    ///
+    /// # Errors
+    ///
+    /// As [`pause_child`](Self::pause_child).
+    pub fn resume_child(&self, name: &str) -> Result<(), ChildInfoError> {
+        self.set_paused(name, false)
+    }
+
+    fn set_paused(&self, name: &str, is_paused: bool) -> Result<(), ChildInfoError> {
+        let path = self.child(name)?.path;
+        let mut roles = Vec::new();
+        let registry = &self.cell.system.registry;
+        registry.for_each_shared(|role| {
+            if role.path().is_within(&path) {
+                roles.push(Arc::clone(role));
+            }
+        });
+        // Not under the lock of the table: whoever is waked for it is run by its executor's code.
+        for role in roles {
+            role.set_paused(is_paused);
+        }
+        Ok(())
+    }
+
     // ===== to change =====
 
     /// Allows `restarts` within the sliding window `within` from here on; see [`Supervisor::restart_limit`].

@@ -477,7 +477,8 @@ impl System {
     /// Returns whether the whole tree is up and not stopping.
     ///
     /// Children of [dynamic](Supervisor::dynamic) supervisors do not count: they
-    /// come and go while the service is as ready as ever.
+    /// come and go while the service is as ready as ever. An actor that is
+    /// [paused](crate::ActorRef::pause) is ready: it waits because somebody wants it to.
     ///
     /// # Errors
     ///
@@ -501,7 +502,7 @@ impl System {
         let down = roles
             .iter()
             .filter(counts)
-            .filter(|seen| seen.state != ActorState::Running);
+            .filter(|seen| !matches!(seen.state, ActorState::Running | ActorState::Paused));
         match down.min_by(|a, b| a.path.cmp(&b.path)) {
             None => Ok(()),
             Some(seen) => Err(NotReady {

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use greenroom::prelude::*;
-use greenroom::{ActorState, WeakActorRef};
+use greenroom::{ActorState, AskError, TellError, TryTellError, WeakActorRef};
 use greenroom_it::*;
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
@@ -281,4 +281,140 @@ fn a_start_that_was_left_behind_does_not_pass_for_that_of_the_next_life() {
         assert_eq!((slow.incarnation, slow.state), (3, ActorState::Starting));
         system.stop().await;
     });
+}
+
+/// Blocks its thread, and tries to go on with its work when it is let go.
+struct Zombie {
+    late: Late,
+}
+
+#[derive(Clone)]
+struct Late {
+    gate: Gate,
+    ear: ActorRef<Ear>,
+    lives: mpsc::Sender<u64>,
+    refused: mpsc::Sender<Vec<(&'static str, bool)>>,
+}
+
+impl Actor for Zombie {
+    type Args = Late;
+    type Error = BoxError;
+
+    async fn start(late: Late, cx: &mut Context<Self>) -> Result<Self, BoxError> {
+        if cx.incarnation() == 2 {
+            late.ear.tell(Heard("the next life")).await?;
+            late.lives.send(2)?;
+        }
+        Ok(Zombie { late })
+    }
+}
+
+#[derive(Debug)]
+struct Linger;
+impl Message for Linger {
+    type Reply = u32;
+}
+
+impl Handler<Linger> for Zombie {
+    async fn handle(&mut self, _: Linger, cx: &mut Context<Self>) -> Result<u32, BoxError> {
+        let Late {
+            gate, ear, refused, ..
+        } = &self.late;
+        gate.block();
+        let tell = ear.tell(Heard("tell")).await;
+        let try_tell = ear.try_tell(Heard("try_tell"));
+        let ask = ear.ask(Heard("ask")).await;
+        let publish = cx.publish(Heard("publish")).delivered + cx.publish(Heard("twice")).delivered;
+        let limited = cx.publish_within(Heard("publish_within"), SECOND).await;
+        refused.send(vec![
+            ("tell", matches!(tell, Err(TellError::Fenced { .. }))),
+            (
+                "try_tell",
+                matches!(try_tell, Err(TryTellError::Fenced { .. })),
+            ),
+            ("ask", matches!(ask, Err(AskError::Fenced { .. }))),
+            ("publish", publish == 0),
+            ("publish_within", limited.delivered == 0),
+            ("is_current", !cx.is_current()),
+        ])?;
+        Ok(7)
+    }
+}
+
+/// Writes down what it hears.
+struct Ear(Log);
+
+#[derive(Clone, Debug)]
+struct Heard(&'static str);
+impl Event for Heard {}
+
+impl Actor for Ear {
+    type Args = Log;
+    type Error = BoxError;
+
+    async fn start(log: Log, cx: &mut Context<Self>) -> Result<Self, BoxError> {
+        cx.subscribe::<Heard>();
+        Ok(Ear(log))
+    }
+}
+
+impl Handler<Heard> for Ear {
+    async fn handle(&mut self, heard: Heard, _: &mut Context<Self>) -> Result<(), BoxError> {
+        self.0.add(heard.0);
+        Ok(())
+    }
+}
+
+#[test]
+fn d1_a_life_that_was_cut_off_while_it_blocked_its_thread_can_no_longer_send_or_reply() {
+    greenroom::block_on(async {
+        let log = Log::default();
+        let (gate, is_blocked, open) = Gate::new();
+        let (lives, life) = mpsc::channel();
+        let (refused, is_refused) = mpsc::channel();
+        let tree = Supervisor::one_for_one("app")
+            .backoff(Backoff::none())
+            .child(Ear::spec("ear", log.clone()))
+            .child(Supervisor::dynamic("pool"));
+        let system = System::builder().workers(3).start(tree).await.unwrap();
+        let late = Late {
+            gate,
+            ear: system.find::<Ear>("app/ear").unwrap(),
+            lives,
+            refused,
+        };
+        let pair = Supervisor::one_for_all("pair")
+            .backoff(Backoff::none())
+            .child(Zombie::spec("zombie", late).stop_within(10 * MS))
+            .child(Scripted::spec("fuse", Script::default()));
+        let pool = system.supervisor("app/pool").unwrap();
+        pool.start_supervisor(pair).await.unwrap();
+        let zombie = system.find::<Zombie>("app/pool/pair/zombie").unwrap();
+        let fuse = system.find::<Scripted>("app/pool/pair/fuse").unwrap();
+        let asker = ask_apart(&zombie);
+        hear(&is_blocked);
+        fuse.tell(Panic("blown")).await.unwrap();
+        // The next life is up while the old one blocks its thread, and may send.
+        assert_eq!(hear(&life), 2);
+        open.send(()).unwrap();
+        for (what, is_refused) in hear(&is_refused) {
+            assert!(is_refused, "{what} went through");
+        }
+        let answer = hear(&asker);
+        assert!(answer.is_err(), "it replied: {answer:?}");
+        system.stop().await;
+        assert_eq!(log.take(), ["the next life"]);
+        assert!(system.ledger().is_balanced(), "{}", system.ledger());
+    });
+}
+
+/// Asks from a thread of its own.
+fn ask_apart(zombie: &ActorRef<Zombie>) -> mpsc::Receiver<Result<u32, AskError<Linger>>> {
+    let (answer, is_answered) = mpsc::channel();
+    let zombie = zombie.clone();
+    thread::spawn(move || {
+        let asked = greenroom::block_on(async { zombie.ask(Linger).within(60 * SECOND).await });
+        answer.send(asked)
+    });
+    is_answered
 }

@@ -611,6 +611,7 @@ fn mailbox_row(entry: &Entry, columns: &Columns, name_width: usize) -> Row<'stat
     let (sign, style) = match row.state {
         ActorState::Running => ("●", Style::new().green()),
         ActorState::Stopped => ("○", Style::new().red()),
+        ActorState::Paused => ("‖", Style::new().yellow()),
         _ => ("↻", Style::new().yellow()),
     };
     let mut name = Line::from(vec![

@@ -5,6 +5,7 @@
 //! life that blocks its thread.
 
 use std::any::{TypeId, type_name};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
@@ -263,6 +264,25 @@ impl<A: Actor> ActorCell<A> {
             text,
             dead,
         );
+    }
+
+    /// Makes dead letters of all that was left in the mailbox; what later ones would push out at once is counted only.
+    pub(crate) fn bury_all(&self, incarnation: u64, left: VecDeque<Letter<A>>) {
+        let (letters, reason) = (&self.system.dead_letters, DeadLetterReason::Stopped);
+        let is_logged = tracing::enabled!(tracing::Level::DEBUG);
+        let (unseen, mut passed) = (left.len().saturating_sub(letters.capacity()), 0);
+        for (n, mut letter) in left.into_iter().enumerate() {
+            let table = letter.table();
+            if n < unseen && !is_logged && table.trial.is_none() {
+                let _ = guarded(|| (table.abandon)(&mut letter));
+                let _ = guarded(|| drop(letter));
+                passed += 1;
+            } else {
+                letters.pass(reason, std::mem::take(&mut passed));
+                self.bury(incarnation, letter, reason, "left in the mailbox");
+            }
+        }
+        letters.pass(reason, passed);
     }
 
     /// Makes a dead letter of a message that was queued; one that had been tried before can be sent again.

@@ -11,7 +11,6 @@ use greenroom_supervision::ChildId;
 use super::run::LifeTask;
 use super::{ActorCell, INSIDE_BUDGET, LifePtr};
 use crate::core::ready::Runnable;
-use crate::dead_letter::DeadLetterReason;
 use crate::failure::ShortType;
 use crate::life::Life;
 use crate::mailbox::words::Control;
@@ -101,10 +100,7 @@ impl<A: Actor> Role for ActorCell<A> {
     fn retire(&self) {
         self.mailbox.close();
         let incarnation = self.mailbox.reading(false).incarnation;
-        for letter in self.mailbox.clear() {
-            let text = "left in the mailbox";
-            self.bury(incarnation, letter, DeadLetterReason::Stopped, text);
-        }
+        self.bury_all(incarnation, self.mailbox.clear());
         // From here on nobody subscribes it any more.
         self.retired.store(true, Ordering::Release);
         // See `subscribe`.
@@ -176,6 +172,13 @@ impl<A: Actor> Role for ActorCell<A> {
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
         self
+    }
+
+    fn set_paused(&self, is_paused: bool) {
+        match is_paused {
+            true => self.pause(),
+            false => self.resume(),
+        }
     }
 
     fn node(&self) -> Option<&Arc<Node>> {

@@ -12,6 +12,7 @@ use crate::Actor;
 use crate::core::prefetch::prefetch;
 use crate::core::ready::Run;
 use crate::failure::guarded;
+use crate::fencing;
 use crate::life::{self, Life, Ran, Turn};
 use crate::pool::count_messages;
 use crate::role::{Ended, as_actor};
@@ -42,10 +43,11 @@ impl<A: Actor> Body<A> {
         };
         // SAFETY: this life was made ready, and this is who runs it. It holds a reference to its
         // cell, which outlives it: see `life::end`.
-        let (desk, place, takes) = unsafe {
-            let place = Arc::as_ptr((*life.as_ptr()).stage.cx.cell());
+        let (desk, place, incarnation, takes) = unsafe {
+            let context = &(*life.as_ptr()).stage.cx;
+            let (place, incarnation) = (Arc::as_ptr(context.cell()), context.incarnation());
             let takes = (*life.as_ptr()).takes_messages();
-            (&(*life.as_ptr()).desk, place, takes)
+            (&(*life.as_ptr()).desk, place, incarnation, takes)
         };
         // SAFETY: as above.
         let cell = unsafe { &*place };
@@ -53,6 +55,7 @@ impl<A: Actor> Body<A> {
         // SAFETY: as above.
         let Some(is_stamped) = (unsafe { cell.mailbox.enter(desk, takes, &mut hand) }) else {
             // It was cut off meanwhile, and left to this run.
+            fencing::ran(cell.identity(), incarnation);
             cell.dispose(LifePtr(life));
             return false;
         };
@@ -69,9 +72,10 @@ impl<A: Actor> Body<A> {
         };
         let mut last = None;
         // SAFETY: the mailbox let this run begin.
-        let ran = as_actor(cell, asked, || unsafe {
+        let ran = as_actor((cell, incarnation), asked, || unsafe {
             life::run(cell, life, &mut hand, is_stamped, &mut turn, &mut last)
         });
+        fencing::ran(place.addr(), incarnation);
         count_messages(budget - turn.budget);
         if let Some(last) = last {
             // With it may go what the actor is built from, which is an author's.
@@ -111,6 +115,7 @@ impl<A: Actor> Run for Body<A> {
         let (cell, incarnation) = (Arc::clone(context.cell()), context.incarnation());
         // It may have been cut off before.
         cell.cut(incarnation);
+        fencing::ran(cell.identity(), incarnation);
         cell.dispose(LifePtr(life))
             .lost(incarnation, Ended::killed());
     }
@@ -142,6 +147,7 @@ impl<A: Actor> Future for LifeTask<A> {
             self.is_known = true;
         }
         let Some(life) = self.cell.mailbox.enter_task(self.incarnation) else {
+            fencing::ran(self.cell.identity(), self.incarnation);
             return Poll::Ready(());
         };
         let mut turn = Turn {
@@ -151,9 +157,10 @@ impl<A: Actor> Future for LifeTask<A> {
             is_asked: false,
         };
         // SAFETY: the mailbox let this run begin.
-        let ran = as_actor(&*self.cell, None, || unsafe {
+        let ran = as_actor((&*self.cell, self.incarnation), None, || unsafe {
             life::run(&self.cell, life.0, &mut None, false, &mut turn, &mut None)
         });
+        fencing::ran(self.cell.identity(), self.incarnation);
         match ran {
             Ran::Rests => Poll::Pending,
             Ran::Again => {

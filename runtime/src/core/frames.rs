@@ -8,6 +8,7 @@ use std::ptr::NonNull;
 
 struct Frame<T: ?Sized + 'static, W: ?Sized + 'static> {
     who: NonNull<T>,
+    life: u64,
     why: Option<NonNull<W>>,
     below: Option<NonNull<Frame<T, W>>>,
 }
@@ -27,9 +28,14 @@ impl<T: ?Sized + 'static, W: ?Sized + 'static> Frames<T, W> {
         }
     }
 
-    /// Calls `inside` as code of `who`.
+    /// Calls `inside` as code of this life of `who`.
     #[inline]
-    pub(crate) fn enter<R>(&self, who: &T, why: Option<&W>, inside: impl FnOnce() -> R) -> R {
+    pub(crate) fn enter<R>(
+        &self,
+        (who, life): (&T, u64),
+        why: Option<&W>,
+        inside: impl FnOnce() -> R,
+    ) -> R {
         type Below<T, W> = Option<NonNull<Frame<T, W>>>;
         struct Leave<'a, T: ?Sized + 'static, W: ?Sized + 'static>(&'a Frames<T, W>, Below<T, W>);
         impl<T: ?Sized + 'static, W: ?Sized + 'static> Drop for Leave<'_, T, W> {
@@ -46,6 +52,7 @@ impl<T: ?Sized + 'static, W: ?Sized + 'static> Frames<T, W> {
         self.inside.set(entered);
         let frame = Frame {
             who: NonNull::from_ref(who),
+            life,
             why: why.map(NonNull::from_ref),
             below,
         };
@@ -107,12 +114,14 @@ impl<T: ?Sized + 'static, W: ?Sized + 'static> Frames<T, W> {
         self.inside.get()
     }
 
-    /// Calls `look` with whoever is at the innermost frame.
+    /// Calls `look` with whoever is at the innermost frame, and which life of it.
     #[inline]
-    pub(crate) fn innermost<R>(&self, look: impl FnOnce(&T) -> R) -> Option<R> {
+    pub(crate) fn innermost<R>(&self, look: impl FnOnce(&T, u64) -> R) -> Option<R> {
         let frame = self.top.get()?;
         // SAFETY: as in `find`.
-        Some(look(unsafe { frame.as_ref().who.as_ref() }))
+        let frame = unsafe { frame.as_ref() };
+        // SAFETY: as in `find`.
+        Some(look(unsafe { frame.who.as_ref() }, frame.life))
     }
 }
 
@@ -131,18 +140,23 @@ mod tests {
             });
             names
         };
-        frames.enter("a", None, || {
-            frames.enter("b", None, || assert_eq!(all(&frames), ["b", "a"]));
+        frames.enter(("a", 1), None, || {
+            frames.enter(("b", 1), None, || assert_eq!(all(&frames), ["b", "a"]));
             let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                frames.enter("c", None, || panic!("boom"))
+                frames.enter(("c", 1), None, || panic!("boom"))
             }));
             assert!(panicked.is_err());
             assert_eq!(all(&frames), ["a"]);
-            assert_eq!(frames.innermost(str::to_owned).as_deref(), Some("a"));
+            assert_eq!(
+                frames
+                    .innermost(|who, life| format!("{who}{life}"))
+                    .as_deref(),
+                Some("a1")
+            );
             assert_eq!(frames.inside(), 2);
         });
         assert!(frames.is_empty());
-        frames.enter("d", None, || assert_eq!(frames.inside(), 0));
+        frames.enter(("d", 1), None, || assert_eq!(frames.inside(), 0));
     }
 
     #[test]
@@ -156,13 +170,13 @@ mod tests {
             });
             found
         };
-        frames.enter("a", Some("from outside"), || {
+        frames.enter(("a", 1), Some("from outside"), || {
             assert!(pairs().is_empty(), "nobody is below");
-            frames.enter("b", Some("answers"), || {
-                frames.enter("c", Some("serves"), || {
+            frames.enter(("b", 1), Some("answers"), || {
+                frames.enter(("c", 1), Some("serves"), || {
                     assert_eq!(pairs(), ["c serves b", "b answers a"]);
                 });
-                frames.enter("d", None, || assert!(pairs().is_empty()));
+                frames.enter(("d", 1), None, || assert!(pairs().is_empty()));
             });
         });
     }

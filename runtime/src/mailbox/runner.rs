@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::desk::{CONTROL, Desk, KILL, WAITERS};
 use super::trim::LONG;
-use super::words::{Failed, Left, Next, Overflow};
+use super::words::{Control, Failed, Left, Next, Overflow};
 use super::{Inner, Mailbox, Reader, State, Woken, put};
 use crate::core::sync::Ordering;
 use crate::tally::Dropped;
@@ -232,6 +232,21 @@ impl<E, L: Copy> Mailbox<E, L> {
         });
         woken.wake();
         next
+    }
+
+    /// Takes the next word of the control lane, and no message.
+    pub(crate) fn next_word(&self, desk: &Desk<E>) -> Option<Control> {
+        self.inner.with(|inner| {
+            if !inner.has_desk(desk) {
+                return None;
+            }
+            let rare = inner.rare();
+            let word = rare.control.pop_front();
+            if rare.control.is_empty() {
+                desk.attention.fetch_and(!CONTROL, Ordering::SeqCst);
+            }
+            word
+        })
     }
 
     /// Counts the message in flight as handled; `false` if this life was cut off meanwhile.

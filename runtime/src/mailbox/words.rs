@@ -39,6 +39,8 @@ pub(crate) enum Control {
     Stop { drain: bool },
     /// End normally after the current message.
     End,
+    /// Wait at the gate after the current message, if that is closed.
+    Pause,
     /// Background work of this life failed.
     Failed(Failure),
     /// A life that this one was linked to has ended.

@@ -43,6 +43,7 @@ mod on_tasks {
     mod monitors;
     mod names;
     mod partitions;
+    mod pausing;
     mod restart_types;
     mod significant;
     mod starting;
@@ -66,6 +67,7 @@ mod simulated {
     mod monitors;
     mod names;
     mod partitions;
+    mod pausing;
     mod restart_types;
     mod significant;
     mod starting;

@@ -11,6 +11,8 @@ use super::{Ready, Runnable, Unpark};
 const ENOUGH: usize = 1;
 /// So many change hands at once.
 const BATCH: usize = 128;
+/// Of what came through the inbox so many are run next; what is ready here does not starve behind them.
+const NEXT: usize = 8;
 /// Beside others a message may take so many times as long as alone, as what it touches is fetched from their cores.
 const IN_COMPANY: u64 = 8;
 /// What messages take is judged by the latest so many nanoseconds.
@@ -216,7 +218,8 @@ impl<U: Unpark> Owner<'_, U> {
         Some((found, false))
     }
 
-    /// Takes in what came through the inbox.
+    /// Takes in what came through the inbox: the first of them run next, so that who calls from outside waits for
+    /// a stride and not for all that is ready here.
     #[inline]
     pub(crate) fn look(&self) {
         if self.line.others.inbox_len.load(Ordering::Relaxed) > 0 {
@@ -233,7 +236,7 @@ impl<U: Unpark> Owner<'_, U> {
             self.kept(|kept| kept.pinned.extend(inbox.pinned.drain(..)));
             others.count(inbox);
         });
-        self.keep(carried);
+        self.keep(carried, NEXT);
     }
 
     /// Takes surplus of another worker, if there is any.
@@ -253,23 +256,27 @@ impl<U: Unpark> Owner<'_, U> {
                 others.shared_len.store(shared.len(), Ordering::Relaxed);
             });
             let found = !carried.is_empty();
-            self.keep(carried);
+            self.keep(carried, 0);
             if found {
                 return;
             }
         }
     }
 
-    /// Adds these to the private queue, and keeps the empty vector for the next time.
-    fn keep(&self, mut carried: Vec<Runnable>) {
-        if self
-            .touch(|private| private.extend(carried.drain(..)))
-            .is_none()
-        {
+    /// Adds these to the private queue, `next` of them in front, and keeps the empty vector for the next time.
+    fn keep(&self, mut carried: Vec<Runnable>, next: usize) {
+        let mut add = |private: &mut VecDeque<Runnable>| {
+            let next = carried.len().min(next);
+            for ready in carried.drain(..next).rev() {
+                private.push_front(ready);
+            }
+            private.extend(carried.drain(..));
+        };
+        if self.touch(&mut add).is_none() {
             self.touch_both(|private, _| {
                 // Nothing may stay in a private queue that is seized: nobody would look there.
                 self.line.own.seized.store(false, Ordering::Relaxed);
-                private.extend(carried.drain(..));
+                add(private);
             });
         }
         self.kept(|kept| kept.carried = carried);
