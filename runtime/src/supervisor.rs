@@ -500,7 +500,7 @@ impl Life {
                         .retain(|id| !start.contains(id) && !stop.contains(id));
                 }
                 // As on the spot: were its start waited for, thousands that end at once would pile up here as notes.
-                let is_alone = self.cell.restarts_one() && start == [cause];
+                let is_alone = stop.is_empty() && forget.is_empty() && start == [cause];
                 if is_alone
                     && after.is_zero()
                     && self.order() == RUN
