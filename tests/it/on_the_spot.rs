@@ -34,6 +34,8 @@ enum How {
     Fails,
     FailsLate,
     Panics,
+    Ignores,
+    IgnoresLate,
     AsksItsSupervisor,
 }
 
@@ -53,6 +55,11 @@ impl Actor for Picky {
                 return Err("no luck later".into());
             }
             How::Panics => panic!("no way"),
+            How::Ignores => return cx.ignore().await,
+            How::IgnoresLate => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                return cx.ignore().await;
+            }
             How::AsksItsSupervisor => {
                 let pool = cx.system().supervisor("app/pool")?;
                 let sibling = Picky::spec("sibling", How::Well);
@@ -215,6 +222,14 @@ fn a_start_from_a_handler_tells_how_it_went() {
                 assert!(system.find::<Picky>("app/pool/it").is_err());
             }
         }
+        for how in [How::Ignores, How::IgnoresLate] {
+            let hired = foreman.ask(Hire("it", how)).await.unwrap();
+            let is_told =
+                matches!(&hired, Err(StartChildError::Ignored(path)) if path.name() == "it");
+            assert!(is_told, "{how:?}: {hired:?}");
+            assert!(system.find::<Picky>("app/pool/it").is_err());
+            assert_eq!(pool.count_children().unwrap().specs, 0);
+        }
         let hired = foreman.ask(Hire("a/b", How::Well)).await.unwrap();
         assert!(matches!(hired, Err(StartChildError::InvalidName(_))));
         system.stop().await;
@@ -339,6 +354,62 @@ fn in_a_hail_of_starts_failures_and_stops_nothing_is_lost() {
             });
         }
     });
+    greenroom::block_on(system.stop());
+    let ledger = system.ledger();
+    assert!(ledger.is_balanced() && ledger.queued == 0, "{ledger}");
+    assert!(system.snapshot().is_empty());
+}
+
+#[test]
+fn in_a_hail_of_orders_a_supervisor_keeps_its_book() {
+    let tree = Supervisor::one_for_one("app")
+        .restart_limit(u32::MAX, 3600 * SECOND)
+        .backoff(Backoff::none());
+    let system = System::builder().workers(2).start(tree);
+    let system = greenroom::block_on(system).unwrap();
+    let app = system.supervisor("app").unwrap();
+    thread::scope(|scope| {
+        for n in 0..4u64 {
+            let (system, app) = (&system, &app);
+            scope.spawn(move || {
+                let mut dice = 0x9E37_79B9_7F4A_7C15 ^ (n + 1);
+                for _ in 0..300 {
+                    dice ^= dice << 13;
+                    dice ^= dice >> 7;
+                    dice ^= dice << 17;
+                    let name = format!("n{}", dice % 3);
+                    let find = || system.find::<Scripted>(&format!("app/{name}"));
+                    match dice >> 8 & 15 {
+                        0..=2 => {
+                            let spec = Scripted::spec(name.clone(), Script::default());
+                            drop(greenroom::block_on(app.start_child(spec)));
+                        }
+                        3 => {
+                            let ignores = Picky::spec(name.clone(), How::Ignores);
+                            drop(greenroom::block_on(app.start_child(ignores)));
+                        }
+                        4 | 5 => drop(greenroom::block_on(app.stop_child(&name))),
+                        6..=8 => drop(greenroom::block_on(app.restart_child(&name))),
+                        9 | 10 => drop(greenroom::block_on(app.remove_child(&name))),
+                        11 => drop(find().map(|it| it.try_tell(Panic("p")))),
+                        12 => drop(find().map(|it| it.try_tell(Fail("f")))),
+                        13 => drop(find().map(|it| it.try_tell(Quit))),
+                        _ => drop(find().map(|it| it.try_tell(Say("s")))),
+                    }
+                    let counts = app.count_children().unwrap();
+                    assert!(counts.specs <= 3 && counts.active <= counts.specs);
+                    assert!(system.ledger().is_balanced(), "{}", system.ledger());
+                }
+            });
+        }
+    });
+    // Whatever is there obeys.
+    for info in app.children().unwrap() {
+        let name = info.path.name();
+        greenroom::block_on(app.stop_child(name)).unwrap();
+        greenroom::block_on(app.remove_child(name)).unwrap();
+    }
+    assert_eq!(app.count_children().unwrap().specs, 0);
     greenroom::block_on(system.stop());
     let ledger = system.ledger();
     assert!(ledger.is_balanced() && ledger.queued == 0, "{ledger}");

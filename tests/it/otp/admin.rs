@@ -336,6 +336,7 @@ async fn s77_only_temporary_children_are_forgotten_when_they_end() {
     for strategy in strategies {
         for restart in RESTARTS {
             for how in [
+                Some(Ends::Killed),
                 Some(Ends::Panicking),
                 Some(Ends::Normally),
                 Some(Ends::Failing),

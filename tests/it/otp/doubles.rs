@@ -87,6 +87,7 @@ pub(crate) enum Ends {
     Normally,
     Failing,
     Panicking,
+    Killed,
 }
 
 impl Message for Ends {
@@ -99,6 +100,10 @@ impl Handler<Ends> for Double {
             Ends::Normally => cx.stop(),
             Ends::Failing => return Err("died".into()),
             Ends::Panicking => panic!("died"),
+            Ends::Killed => {
+                cx.me().kill();
+                std::future::pending::<()>().await;
+            }
         }
         Ok(())
     }

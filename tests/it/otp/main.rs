@@ -40,6 +40,7 @@ mod on_tasks {
     mod groups;
     mod live;
     mod messages;
+    mod model;
     mod monitors;
     mod names;
     mod partitions;
@@ -64,6 +65,7 @@ mod simulated {
     mod groups;
     mod live;
     mod messages;
+    mod model;
     mod monitors;
     mod names;
     mod partitions;

@@ -10,8 +10,8 @@ use crate::doubles::*;
 use ActorState::{Running, Stopped};
 use AutoShutdown::{AllSignificant, AnySignificant, Never};
 
-/// How children end for good or not; a kill from outside is a failure to the law.
-const ENDS: [Ends; 3] = [Ends::Panicking, Ends::Failing, Ends::Normally];
+/// How children end by themselves, or by somebody who is not their supervisor.
+const ENDS: [Ends; 4] = [Ends::Killed, Ends::Panicking, Ends::Failing, Ends::Normally];
 
 /// The supervisor whose end is looked at, below one that leaves it down: `top/app`.
 async fn below_top(app: Supervisor) -> System {
@@ -68,7 +68,7 @@ async fn s59_the_end_of_a_transient_child_that_is_not_significant_ends_nobody_el
         app.stop_child("c").await.unwrap();
         assert!(is_up(&system).await, "{auto}");
         app.restart_child("c").await.unwrap();
-        for (how, then) in ENDS.into_iter().zip([Running, Running, Stopped]) {
+        for (how, then) in ENDS.into_iter().zip([Running, Running, Running, Stopped]) {
             end(&system, "top/app/c", how).await;
             assert!(is_up(&system).await, "{auto} {how:?}");
             assert_eq!(state(&app, "c"), then);
@@ -121,7 +121,7 @@ async fn s61_a_significant_transient_child_takes_its_supervisor_along_when_it_is
         app.stop_child("c1").await.unwrap();
         assert!(is_up(&system).await);
         app.restart_child("c1").await.unwrap();
-        for how in [Ends::Panicking, Ends::Failing] {
+        for how in [Ends::Killed, Ends::Panicking, Ends::Failing] {
             end(&system, "top/app/c1", how).await;
             assert!(is_up(&system).await, "{auto} {how:?}");
             assert_eq!(state(&app, "c1"), Running);
