@@ -234,7 +234,7 @@ impl<A: Actor> Context<A> {
     }
 
     /// How much room there is for what it monitors.
-    #[cfg(test)]
+    #[cfg(all(test, not(greenroom_loom)))]
     pub(crate) fn watching(&self) -> usize {
         let rare = self.rare.as_ref();
         rare.map_or(0, |rare| rare.watching.capacity())

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use futures_core::Stream;
 use greenroom::prelude::*;
-use greenroom::{AskError, StopChildError, SupervisorRef};
+use greenroom::{AskError, StartChildError, StopChildError, SupervisorRef};
 use greenroom_it::*;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
@@ -127,6 +127,29 @@ async fn ts02_a_task_has_the_stop_deadline_and_the_restart_type_of_its_spec() {
             "again: start 2"
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn ts03_an_actor_whose_tasks_have_no_place_left_is_told_so() {
+    let tree = Supervisor::one_for_one("app")
+        .child(Scripted::spec("it", Script::default()))
+        .child(Supervisor::dynamic("tasks").max_children(1));
+    let system = start(tree).await.unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    let tasks = system.supervisor("app/tasks").unwrap();
+    let spec = |name: &str| Scripted::spec(name, Script::default()).restart(Restart::Temporary);
+    let begins = awaiting(async move {
+        let first = tasks.start_child(spec("first")).await.unwrap();
+        let error = tasks.start_child(spec("second")).await.unwrap_err();
+        assert!(
+            matches!(error, StartChildError::MaxChildren { max: 1, .. }),
+            "{error}"
+        );
+        // With its end there is a place again.
+        first.stop().await.unwrap();
+        tasks.start_child(spec("second")).await.unwrap();
+    });
+    it.ask(begins).await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
