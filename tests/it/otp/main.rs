@@ -80,6 +80,7 @@ mod simulated {
 
 mod application;
 mod at_once;
+mod coverage;
 mod look;
 mod messages_on_workers;
 mod names_on_workers;
