@@ -28,13 +28,19 @@ use greenroom_supervision::{ChildId, Law, Roster, Strategy, Verdict};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
+use tracing::level_filters::LevelFilter;
 
 use crate::failure::During;
-use crate::role::{Boss, Ended, Launched, Note, RestartReason, Role, Standing, with_current_actor};
+use crate::role::{
+    Boss, Ended, Launched, Note, RestartReason, Role, Standing, current_actor, with_current_actor,
+};
+use crate::shared::Shared;
 use crate::simulation::Step;
 use crate::snapshot::{ActorState, ChildCounts};
 use crate::supervisor::{Settings, SupervisorCell};
-use crate::{Failure, Path, Restart, StartChildError};
+use crate::{
+    Failure, Path, Restart, StartCause, StartChildError, SupervisionEvent, SupervisionOrder,
+};
 
 /// Where children and users reach one life of a supervisor.
 pub(crate) struct Lead {
@@ -85,6 +91,12 @@ pub(crate) enum Place {
     /// It is down until somebody orders otherwise, or its group is restarted.
     Down,
 }
+
+/// A child whose next life has been launched.
+type Again = (Arc<dyn Role>, Launched);
+
+/// What was decided on the spot, and in which system.
+type Decision = (Arc<Shared>, SupervisionEvent);
 
 /// What became of a child that was to be started on the spot.
 pub(crate) enum AtOnce {
@@ -155,16 +167,16 @@ impl Lead {
 
     /// A child has ended, and nothing of that life is left: the law decides here and now, or the task sees to it.
     pub(crate) fn ended(self: &Arc<Self>, id: ChildId, incarnation: u64, ended: Ended) {
-        let reason = ended.reason;
-        if let Some(again) = self.relaunch(id, incarnation, ended) {
-            Self::go_on(again, reason);
+        if let Some((again, decision)) = self.relaunch(id, incarnation, ended) {
+            Self::go_on(again, decision.as_ref());
         }
     }
 
-    /// Begins the next life of a child that is to be restarted alone and at once, for the task; `false` if it is gone.
+    /// Begins the next life of a child that is to be restarted alone and at once, for the task, which has told of it;
+    /// `false` if it is gone.
     pub(crate) fn restart_now(self: &Arc<Self>, id: ChildId, reason: RestartReason) -> bool {
         let again = self.with(|book| self.launch_again(book, id, reason));
-        again.map(|again| Self::go_on(again, reason)).is_some()
+        again.map(|again| Self::go_on(again, None)).is_some()
     }
 
     fn launch_again(
@@ -172,19 +184,26 @@ impl Lead {
         book: &mut Book,
         id: ChildId,
         reason: RestartReason,
-    ) -> Option<(Arc<dyn Role>, Launched)> {
+    ) -> Option<Again> {
         let child = book.table.get_mut(id.0)?;
         child.role.mark_restarting(reason);
         let role = Arc::clone(&child.role);
-        let launched = Arc::clone(&role).launch(Boss::new(&*role, self));
+        let boss = Boss::new(&*role, self);
+        let launched = Arc::clone(&role).launch(boss, StartCause::Restart);
         child.running = NonZeroU64::new(launched.incarnation);
         Some((role, launched))
     }
 
     /// What follows may run code of authors: not under the lock.
-    fn go_on((role, launched): (Arc<dyn Role>, Launched), reason: RestartReason) {
+    fn go_on((role, launched): Again, decision: Option<&Decision>) {
+        // Nothing is told of the next life before; the log is not worth the wait.
+        if let Some((system, event)) = decision {
+            system.registry.publish_if_heard(event);
+        }
         Arc::clone(&role).go(launched);
-        report_restart(&*role, reason, Duration::ZERO);
+        if let Some((_, event)) = decision {
+            event.log();
+        }
         role.announce();
     }
 
@@ -194,7 +213,7 @@ impl Lead {
         id: ChildId,
         incarnation: u64,
         ended: Ended,
-    ) -> Option<(Arc<dyn Role>, Launched)> {
+    ) -> Option<(Again, Option<Decision>)> {
         let mut lock = self.book.try_lock_for(MOMENT);
         let mut verdict = None;
         if let Some(Some(book)) = lock.as_deref_mut() {
@@ -203,7 +222,12 @@ impl Lead {
                 && after.is_zero()
                 && let Some(again) = self.launch_again(book, id, ended.reason)
             {
-                return Some(again);
+                let system = &book.cell.system;
+                let decision = system.is_seen(LevelFilter::WARN).then(|| {
+                    let event = book.restarting(&*again.0, &ended, Duration::ZERO, Vec::new());
+                    (Arc::clone(system), event)
+                });
+                return Some((again, decision));
             }
         }
         // Under the lock, if it was had: see above.
@@ -230,7 +254,7 @@ impl Lead {
     /// Starts a new child if the supervisor is undisturbed; what its start does is done when this returns, unless it
     /// pends or the thread is no worker.
     pub(crate) fn start(self: &Arc<Self>, role: &Arc<dyn Role>, standing: Standing) -> AtOnce {
-        let launched = {
+        let (launched, system) = {
             let mut lock = self.book.try_lock_for(MOMENT);
             let Some(Some(book)) = lock.as_deref_mut() else {
                 return AtOnce::NotNow;
@@ -247,10 +271,22 @@ impl Lead {
             if book.is_full() || !book.claim(role) {
                 return AtOnce::NotNow;
             }
-            let launched = Arc::clone(role).launch(Boss::new(&**role, self));
+            let boss = Boss::new(&**role, self);
+            let launched = Arc::clone(role).launch(boss, StartCause::Order);
             book.add(role, standing, Some(launched.incarnation));
-            launched
+            let system = &book.cell.system;
+            let is_seen = system.is_seen(LevelFilter::DEBUG);
+            (launched, is_seen.then(|| Arc::clone(system)))
         };
+        if let Some(system) = system
+            && let Some(supervisor) = role.path().parent()
+        {
+            system.show_all(&SupervisionEvent::Ordered {
+                supervisor,
+                order: SupervisionOrder::Start(role.path().clone()),
+                by: current_actor(),
+            });
+        }
         let incarnation = launched.incarnation;
         Arc::clone(role).go_here(launched);
         if role.state() == ActorState::Starting {
@@ -259,11 +295,6 @@ impl Lead {
             AtOnce::Started
         }
     }
-}
-
-/// Tells that a child is started again.
-pub(crate) fn report_restart(role: &dyn Role, reason: RestartReason, after: Duration) {
-    tracing::warn!(actor = %role.path(), reason = reason.as_str(), ?after, "Restarting.");
 }
 
 impl Book {
@@ -548,6 +579,27 @@ impl Book {
             Verdict::Ignore | Verdict::Forget | Verdict::AutoShutdown { .. } => return,
         };
         director.lock().saw(&event);
+    }
+
+    /// The event of a restart that the law has just ordered.
+    pub(crate) fn restarting(
+        &self,
+        child: &dyn Role,
+        ended: &Ended,
+        after: Duration,
+        siblings: Vec<Path>,
+    ) -> SupervisionEvent {
+        let limit = self.settings.limit;
+        SupervisionEvent::Restarting {
+            supervisor: self.cell.path.clone(),
+            child: child.path().clone(),
+            reason: ended.exit_reason(),
+            after,
+            restarts: self.law.restarts_in_window(self.now()),
+            limit: limit.restarts(),
+            within: limit.within(),
+            siblings: siblings.into(),
+        }
     }
 
     /// The same on the spot; `None` if it is for the task to ask.

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use greenroom_supervision::ChildId;
 use parking_lot::Mutex;
+use tracing::level_filters::LevelFilter;
 
 use crate::core::gift::{Gift, Whose};
 use crate::core::once::OnceBox;
@@ -34,14 +35,14 @@ use crate::mailbox::words::{Control, CutOff, Failed};
 use crate::metrics::Group;
 use crate::pause::Gate;
 use crate::registry::AnyTopic;
-use crate::role::{Asker, Boss, StateCell, asker};
+use crate::role::{Asker, Boss, CauseCell, StateCell, asker};
 use crate::shared::Shared;
 use crate::simulation::{Moment, Step};
 use crate::snapshot::ActorState;
 use crate::tally::Dropped;
 use crate::waits::Node;
 use crate::watchers::Watchers;
-use crate::{Actor, Event, ExitReason, Handler, Path, START_WITHIN, STOP_WITHIN};
+use crate::{Actor, Event, ExitReason, Handler, Path, START_WITHIN, STOP_WITHIN, SupervisionEvent};
 
 mod receive;
 mod retry;
@@ -67,6 +68,8 @@ pub(crate) struct ActorCell<A: Actor> {
     retired: AtomicBool,
     /// Whose `args` are.
     whose: Whose,
+    /// Why the latest life was begun.
+    cause: CauseCell,
     restarts: AtomicU32,
     pub(crate) path: Path,
     id: ChildId,
@@ -185,6 +188,7 @@ impl<A: Actor> ActorCell<A> {
             args: Gift::new(args),
             whose,
             terms: (terms != Terms::USUAL).then(|| Box::new(terms)),
+            cause: CauseCell::new(),
             state: StateCell::new(ActorState::Stopped),
             retired: AtomicBool::new(false),
             restarts: AtomicU32::new(0),
@@ -370,6 +374,29 @@ impl<A: Actor> ActorCell<A> {
         failure.report();
     }
 
+    /// A life is up: for whoever subscribed, and for the log.
+    pub(crate) fn tell_started(&self, incarnation: u64) {
+        let cause = self.cause.get();
+        let event = || SupervisionEvent::Started {
+            supervisor: self.path.parent(),
+            child: self.path.clone(),
+            incarnation,
+            cause,
+        };
+        self.system.decided(event, cause.level());
+    }
+
+    /// The same of a life that is over.
+    pub(crate) fn tell_ended(&self, incarnation: u64, reason: impl FnOnce() -> ExitReason) {
+        let event = || SupervisionEvent::Ended {
+            supervisor: self.path.parent(),
+            child: self.path.clone(),
+            incarnation,
+            reason: reason(),
+        };
+        self.system.decided(event, LevelFilter::DEBUG);
+    }
+
     pub(crate) fn dead_letter(
         &self,
         incarnation: u64,
@@ -526,6 +553,7 @@ impl<A: Actor> ActorCell<A> {
             incarnation,
             is_cut_off: true,
         });
+        self.tell_ended(incarnation, || ExitReason::Killed);
         if let (Some(failed), Some(stuck)) = (in_flight, stuck) {
             self.report_stuck(failed, stuck, last);
         }

@@ -14,7 +14,7 @@ use crate::role::Role;
 use crate::{Failure, Path};
 
 /// The longest text that a dead letter keeps of a message, in bytes.
-const TEXT_MAX: usize = 512;
+pub(crate) const TEXT_MAX: usize = 512;
 
 /// A message that was accepted or published and did not get handled.
 #[derive(Clone, Debug)]

@@ -15,6 +15,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use crate::Path;
+use crate::decision::Line;
 
 /// The report of one failure: who, in which life, doing what, and why.
 ///
@@ -158,7 +159,7 @@ impl Failure {
                 during = %self.0.during,
                 kind = self.0.kind.as_str(),
                 location = self.location(),
-                error = self.text(),
+                error = %Line(self.text()),
                 "Actor failed."
             );
             if let Some(backtrace) = self.backtrace() {

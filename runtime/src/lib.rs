@@ -160,6 +160,7 @@ mod context;
 #[allow(unsafe_code)]
 mod core;
 mod dead_letter;
+mod decision;
 mod driver;
 mod entry;
 mod envelope;
@@ -204,6 +205,7 @@ pub use actor::{Actor, Event, Handler, Message};
 pub use actor_ref::{ASK_TIMEOUT, ActorRef, Ask, Recipient, Tell, WeakActorRef};
 pub use context::{Context, Task};
 pub use dead_letter::{DeadLetter, DeadLetterReason};
+pub use decision::{StartCause, SupervisionEvent, SupervisionOrder};
 pub use error::{
     AskError, BoxError, ChildInfoError, Escalated, FindError, NotReady, PartitionError,
     RemoveChildError, ResendError, ResizeError, RestartChildError, StartChildError, StartError,

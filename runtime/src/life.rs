@@ -606,7 +606,6 @@ unsafe fn end<A: Actor>(
         cell.fail(incarnation, During::Stop, Cause::Panic(panic));
     }
     if was_reading {
-        tracing::debug!(actor = %cell.path, incarnation, exit = ?ended.exit, "Actor ended.");
         cell.system.saw(&Step::Ended {
             path: cell.path.as_str(),
             incarnation,
@@ -615,6 +614,7 @@ unsafe fn end<A: Actor>(
         let failed = matches!(ended.exit, Exit::Failed | Exit::Killed);
         cell.let_go(incarnation, failed);
         cell.fall(incarnation, || ended.exit_reason());
+        cell.tell_ended(incarnation, || ended.exit_reason());
         boss.ended(incarnation, ended);
     }
 }
@@ -635,11 +635,11 @@ impl<A: Actor> Life<A> {
                     return;
                 }
                 cell.set_state(ActorState::Running);
-                tracing::debug!(actor = %cell.path, incarnation = self.incarnation(), "Actor started.");
                 cell.system.saw(&Step::Started {
                     path: cell.path.as_str(),
                     incarnation: self.incarnation(),
                 });
+                cell.tell_started(self.incarnation());
                 self.lead.started(cell.id(), self.incarnation());
                 self.obey(cell, Control::Pause);
             }

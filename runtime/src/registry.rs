@@ -8,7 +8,7 @@ use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -23,13 +23,15 @@ use crate::fencing::is_fenced;
 use crate::mailbox::words::WhenFull;
 use crate::role::Role;
 use crate::subscribers::Subscribers;
-use crate::{Event, Path};
+use crate::{Event, Path, SupervisionEvent};
 
 #[derive(Default)]
 pub(crate) struct Registry {
     /// A fast hash, seeded by chance: names come from code, not from those who would make them collide.
     names: DashMap<Path, Arc<dyn Role>, RandomState>,
     topics: ArcSwap<HashMap<TypeId, Arc<dyn AnyTopic>>>,
+    /// Whether anybody ever subscribed to what supervisors decide: they look at each decision.
+    hears_supervision: AtomicBool,
 }
 
 /// What became of a published event.
@@ -169,12 +171,20 @@ impl Registry {
         role: usize,
     ) -> Arc<dyn AnyTopic> {
         let topic = self.topic::<E>();
+        if TypeId::of::<E>() == TypeId::of::<SupervisionEvent>() {
+            self.hears_supervision.store(true, Ordering::Relaxed);
+        }
         topic.subscribers.add(role, subscriber);
         topic
     }
 
     pub(crate) fn unsubscribe<E: Event>(&self, role: usize) {
         self.topic::<E>().unsubscribe(role);
+    }
+
+    /// Whether anybody may hear of what supervisors decide.
+    pub(crate) fn hears_supervision(&self) -> bool {
+        self.hears_supervision.load(Ordering::Relaxed)
     }
 
     /// Publishes an event of the runtime's own if anybody has ever subscribed to its type; else there is no series of it.

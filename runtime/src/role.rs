@@ -15,7 +15,7 @@ use crate::core::ready::Runnable;
 use crate::snapshot::{ActorState, Seen};
 use crate::waits::{DynAsking, Edge, Node};
 use crate::{
-    Failure, FailureKind, Path, RemoveChildError, RestartChildError, StartChildError,
+    Failure, FailureKind, Path, RemoveChildError, RestartChildError, StartCause, StartChildError,
     StopChildError, Supervisor, UpdateError,
 };
 
@@ -30,7 +30,7 @@ pub(crate) trait Role: Send + Sync + 'static {
         false
     }
     /// Makes a life of a role that is registered, which begins with [`go`](Self::go); what becomes of it is told to `boss`.
-    fn launch(self: Arc<Self>, boss: Boss) -> Launched;
+    fn launch(self: Arc<Self>, boss: Boss, cause: StartCause) -> Launched;
     /// Lets a life begin.
     fn go(self: Arc<Self>, launched: Launched);
     /// The same; where the calling thread may run it, its first run is over when this returns.
@@ -467,6 +467,23 @@ impl StateCell {
 
     pub(crate) fn get(&self) -> ActorState {
         ActorState::ALL[self.0.load(Ordering::Relaxed) as usize]
+    }
+}
+
+/// A [`StartCause`] that is written by one and read by others later.
+pub(crate) struct CauseCell(AtomicU8);
+
+impl CauseCell {
+    pub(crate) fn new() -> Self {
+        CauseCell(AtomicU8::new(StartCause::Boot as u8))
+    }
+
+    pub(crate) fn set(&self, cause: StartCause) {
+        self.0.store(cause as u8, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> StartCause {
+        StartCause::ALL[self.0.load(Ordering::Relaxed) as usize]
     }
 }
 

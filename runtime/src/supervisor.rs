@@ -19,22 +19,24 @@ use greenroom_supervision::{AutoShutdown, Backoff, ChildId, Exit, Law, Limit, St
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::Instant;
+use tracing::level_filters::LevelFilter;
 
-use crate::book::{Book, Lead, is_first_start, report_restart};
+use crate::book::{Book, Lead, is_first_start};
 use crate::error::StartChildError;
-use crate::failure::{Cause, During, catch, say};
+use crate::failure::{Cause, During, catch};
 use crate::metrics::{Group, SUPERVISORS};
 use crate::partitions::Partitions;
 use crate::role::{
-    Boss, Ended, Launched, Note, Permit, Refusal, RestartReason, Role, SUPERVISOR, Standing,
-    StateCell,
+    Boss, CauseCell, Ended, Launched, Note, Permit, Refusal, RestartReason, Role, SUPERVISOR,
+    Standing, StateCell,
 };
 use crate::shared::{Shared, after as in_future};
 use crate::snapshot::{ActorState, Seen};
-use crate::{Failure, Path};
+use crate::{Failure, Path, StartCause, SupervisionEvent};
 
 mod orders;
 mod stopping;
+mod telling;
 
 use stopping::Dying;
 
@@ -54,6 +56,8 @@ pub(crate) struct SupervisorCell {
     next_id: AtomicU64,
     group: Arc<Group>,
     state: StateCell,
+    /// Why the latest life was begun.
+    cause: CauseCell,
     restarts: AtomicU64,
     pub(crate) incarnation: AtomicU64,
     /// [`RUN`], [`STOP`] or [`DRAIN`].
@@ -109,6 +113,7 @@ impl SupervisorCell {
             children: Mutex::new(children),
             partitions,
             state: StateCell::new(ActorState::Stopped),
+            cause: CauseCell::new(),
             restarts: AtomicU64::new(0),
             incarnation: AtomicU64::new(0),
             order: AtomicU8::new(RUN),
@@ -184,7 +189,8 @@ impl Role for SupervisorCell {
         true
     }
 
-    fn launch(self: Arc<Self>, boss: Boss) -> Launched {
+    fn launch(self: Arc<Self>, boss: Boss, cause: StartCause) -> Launched {
+        self.cause.set(cause);
         let incarnation = self.incarnation.fetch_add(1, Ordering::Relaxed) + 1;
         let (notes, inbox) = mpsc::unbounded_channel();
         self.order.store(RUN, Ordering::Release);
@@ -207,6 +213,13 @@ impl Role for SupervisorCell {
                 }
             };
             *cell.lead.lock() = None;
+            let event = || SupervisionEvent::Ended {
+                supervisor: cell.path.parent(),
+                child: cell.path.clone(),
+                incarnation,
+                reason: ended.exit_reason(),
+            };
+            cell.system.decided(event, LevelFilter::DEBUG);
             boss.ended(incarnation, ended);
         });
         Launched {
@@ -352,7 +365,10 @@ impl Life {
 
     async fn lead(mut self, boss: &Boss) -> Ended {
         let all: Vec<ChildId> = self.lead.with(|book| book.law.children().collect());
-        if let Err(why) = self.start(&all).await {
+        if let Err(why) = self.start(&all, StartCause::Boot).await {
+            if let NotStarted::Failed(id, ended) = &why {
+                self.tell_start_failed(*id, ended);
+            }
             self.stop_all().await;
             return match why {
                 NotStarted::Stopping => Ended::shutdown(),
@@ -366,6 +382,14 @@ impl Life {
         if self.order() == RUN {
             self.cell.state.set(ActorState::Running);
         }
+        let cause = self.cell.cause.get();
+        let event = || SupervisionEvent::Started {
+            supervisor: self.cell.path.parent(),
+            child: self.cell.path.clone(),
+            incarnation: self.incarnation,
+            cause,
+        };
+        self.cell.system.decided(event, cause.level());
         boss.started(self.incarnation);
         // Restarts that are due and notes take turns, so that neither starves the other.
         let mut heard = true;
@@ -409,7 +433,7 @@ impl Life {
                     }
                     let ask = || self.lead.with(|book| book.exited(id, incarnation, &ended));
                     if let Some(verdict) = verdict.or_else(ask)
-                        && let Some(ending) = self.apply(verdict, id, ended.reason).await
+                        && let Some(ending) = self.apply(verdict, id, &ended).await
                     {
                         return ending;
                     }
@@ -424,9 +448,13 @@ impl Life {
                 } => {
                     let _ = reply.send(self.see_up(id, incarnation).await);
                 }
-                Note::Order { order, permit, .. } => {
+                Note::Order {
+                    order,
+                    permit,
+                    asker,
+                } => {
                     let _held = permit;
-                    self.carry_out(order).await;
+                    self.carry_out(order, asker.as_ref()).await;
                 }
                 Note::Started { .. } | Note::Stop => {}
             }
@@ -472,18 +500,14 @@ impl Life {
     }
 
     /// Carries out a verdict on the child `cause`; returns the end of this supervisor if it has to give up.
-    async fn apply(
-        &mut self,
-        verdict: Verdict,
-        cause: ChildId,
-        reason: RestartReason,
-    ) -> Option<Ended> {
+    async fn apply(&mut self, verdict: Verdict, cause: ChildId, ended: &Ended) -> Option<Ended> {
+        let reason = ended.reason;
         match verdict {
             Verdict::Ignore | Verdict::Forget => {
                 if verdict == Verdict::Forget {
                     self.forget(cause);
-                } else if let Some(role) = self.lead.with(|book| book.keep(cause)) {
-                    role.retire();
+                } else {
+                    self.keep(cause);
                 }
                 None
             }
@@ -493,6 +517,7 @@ impl Life {
                 start,
                 after,
             } => {
+                self.tell_restart(cause, ended, after, &start);
                 // A newer order overrules an older one for the same children.
                 for pending in &mut self.pending {
                     pending
@@ -521,7 +546,6 @@ impl Life {
                         RestartReason::Sibling
                     };
                     if let Some(role) = self.role(*id) {
-                        report_restart(&*role, reason, after);
                         role.mark_restarting(reason);
                         role.announce();
                     }
@@ -535,14 +559,17 @@ impl Life {
                 None
             }
             Verdict::AutoShutdown { .. } => {
-                let (supervisor, child) = (&self.cell.path, self.path_of(cause));
-                tracing::info!(%supervisor, %child, "The significant children are done, shutting down.");
+                let event = || SupervisionEvent::AutoShutdown {
+                    supervisor: self.cell.path.clone(),
+                    child: self.path_of(cause),
+                };
+                self.cell.system.decided(event, LevelFilter::INFO);
                 self.stop_all().await;
                 Some(Ended::shutdown())
             }
             Verdict::Escalate { .. } => {
                 let last = self.role(cause).map(|role| role.path().clone());
-                self.report_escalation(cause);
+                self.tell_escalation(cause, ended);
                 self.cell
                     .system
                     .meters
@@ -568,22 +595,6 @@ impl Life {
         }
     }
 
-    /// Tells that this supervisor gives up, on standard error where nobody listens to the log.
-    fn report_escalation(&self, cause: ChildId) {
-        let supervisor = &self.cell.path;
-        let child = self.role(cause);
-        let child = child.as_ref().map_or("", |role| role.path().as_str());
-        let limit = self.cell.settings().limit;
-        let (restarts, within) = (limit.restarts(), limit.within());
-        if tracing::dispatcher::has_been_set() {
-            tracing::error!(%supervisor, child, restarts, ?within, "Restart limit used up, giving up.");
-        } else {
-            say(&format_args!(
-                "{supervisor} gives up and stops its children: {child} ended once more than the {restarts} in {within:?} that may be restarted"
-            ));
-        }
-    }
-
     /// Starts the children whose time has come.
     async fn start_pending(&mut self) -> Option<Ended> {
         let now = Instant::now();
@@ -599,14 +610,14 @@ impl Life {
             !is_due
         });
         for (n, pending) in due.iter().enumerate() {
-            match self.start(&pending.start).await {
+            match self.start(&pending.start, StartCause::Restart).await {
                 Ok(()) => {}
                 Err(NotStarted::Stopping) => return None,
                 Err(NotStarted::Failed(id, ended)) => {
                     let verdict = self.lead.with(|book| book.start_failed(id));
                     // The others that are due wait for the main loop; this order may overrule them.
                     self.pending.extend(due.into_iter().skip(n + 1));
-                    return self.apply(verdict, id, ended.reason).await;
+                    return self.apply(verdict, id, &ended).await;
                 }
             }
         }
@@ -616,7 +627,7 @@ impl Life {
     /// Starts these children in order, each when the one before it is up.
     ///
     /// One that says that there is nothing to run is left down, and the next one is started.
-    async fn start(&mut self, ids: &[ChildId]) -> Result<(), NotStarted> {
+    async fn start(&mut self, ids: &[ChildId], cause: StartCause) -> Result<(), NotStarted> {
         for &id in ids {
             if self.order() != RUN {
                 return Err(NotStarted::Stopping);
@@ -628,7 +639,8 @@ impl Life {
                 // It may have been retired when it last ended, or is new.
                 book.down.remove(role.path());
                 self.cell.system.registry.register(Arc::clone(&role));
-                let launched = Arc::clone(&role).launch(Boss::new(&*role, &self.lead));
+                let boss = Boss::new(&*role, &self.lead);
+                let launched = Arc::clone(&role).launch(boss, cause);
                 child.running = NonZeroU64::new(launched.incarnation);
                 Some((role, launched))
             });
@@ -723,8 +735,11 @@ impl Life {
                     // A start that hangs must not hold up the stop.
                     if let Some(role) = self.role(id) {
                         role.kill(incarnation);
-                        self.await_ends(BTreeMap::from([(id, Dying::new(incarnation, &role))]))
-                            .await;
+                        self.await_ends(BTreeMap::from([(
+                            id,
+                            Dying::cut_short(incarnation, &role),
+                        )]))
+                        .await;
                     }
                     return Err(NotStarted::Stopping);
                 }
@@ -784,6 +799,11 @@ impl Life {
     /// Ends the role of a child that leaves the tree.
     fn forget(&mut self, id: ChildId) {
         if let Some(role) = self.lead.with(|book| book.remove(id)) {
+            let event = || SupervisionEvent::Forgotten {
+                supervisor: self.cell.path.clone(),
+                child: role.path().clone(),
+            };
+            self.cell.system.decided(event, LevelFilter::DEBUG);
             role.retire();
         }
     }
@@ -792,7 +812,19 @@ impl Life {
     fn leave_down(&mut self, id: ChildId) {
         if self.lead.with(|book| book.law.stopped(id)) == Verdict::Forget {
             self.forget(id);
-        } else if let Some(role) = self.lead.with(|book| book.keep(id)) {
+        } else {
+            self.keep(id);
+        }
+    }
+
+    /// Ends the role of a child that stays in its place.
+    fn keep(&mut self, id: ChildId) {
+        if let Some(role) = self.lead.with(|book| book.keep(id)) {
+            let event = || SupervisionEvent::KeptDown {
+                supervisor: self.cell.path.clone(),
+                child: role.path().clone(),
+            };
+            self.cell.system.decided(event, LevelFilter::DEBUG);
             role.retire();
         }
     }

@@ -28,7 +28,7 @@ use crate::snapshot::{ActorInfo, ActorState, Seen};
 use crate::supervisor::SupervisorCell;
 use crate::supervisor_ref::SupervisorRef;
 use crate::watch::watch;
-use crate::{Actor, ActorRef, Event, Path, Supervisor};
+use crate::{Actor, ActorRef, Event, Path, StartCause, Supervisor};
 
 /// How many dead letters a system keeps unless its builder says otherwise; older ones are still counted.
 pub const DEAD_LETTERS: usize = 1024;
@@ -293,7 +293,7 @@ impl System {
         // Here and not in the task: an order to stop that comes at once must find it launched.
         let role = Arc::clone(&root) as Arc<dyn Role>;
         self.shared.registry.register(role);
-        let launched = Arc::clone(&root).launch(boss);
+        let launched = Arc::clone(&root).launch(boss, StartCause::Boot);
         Arc::clone(&root).go(launched);
         let unfinished = StopUnlessUp {
             system: Some(self.clone()),
@@ -794,7 +794,7 @@ mod tests {
         let (notes, mut inbox) = mpsc::unbounded_channel();
         // On this one thread the life's task cannot have run when it is aborted.
         let boss = Boss::new(&*role, &Lead::above(role.id(), notes));
-        let launched = Arc::clone(&role).launch(boss);
+        let launched = Arc::clone(&role).launch(boss, StartCause::Boot);
         let incarnation = launched.incarnation;
         Arc::clone(&role).go(launched);
         role.kill(incarnation);

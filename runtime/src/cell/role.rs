@@ -17,7 +17,7 @@ use crate::mailbox::words::Control;
 use crate::role::{Boss, Launched, RestartReason, Role};
 use crate::snapshot::{ActorState, Seen};
 use crate::waits::Node;
-use crate::{Actor, Path};
+use crate::{Actor, Path, StartCause};
 
 impl<A: Actor> Role for ActorCell<A> {
     fn path(&self) -> &Path {
@@ -32,7 +32,8 @@ impl<A: Actor> Role for ActorCell<A> {
         ShortType(type_name::<A>()).to_string()
     }
 
-    fn launch(self: Arc<Self>, boss: Boss) -> Launched {
+    fn launch(self: Arc<Self>, boss: Boss, cause: StartCause) -> Launched {
+        self.cause.set(cause);
         self.retired.store(false, Ordering::Release);
         self.state.set(ActorState::Starting);
         self.group.count_start();

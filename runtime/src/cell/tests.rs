@@ -13,7 +13,7 @@ use crate::book::Lead;
 use crate::life::Life;
 use crate::role::{Boss, Role};
 use crate::watch::LOOK;
-use crate::{Actor, Context, Handler, Message, Supervisor, System};
+use crate::{Actor, Context, Handler, Message, StartCause, Supervisor, System};
 
 struct Small;
 
@@ -83,7 +83,7 @@ async fn a_task_that_comes_late_does_not_take_the_wakes_of_the_next_life() {
     let (notes, _inbox) = mpsc::unbounded_channel();
     let boss = Boss::new(&*cell, &Lead::above(cell.id, notes));
     let launch = || {
-        let launched = Arc::clone(&cell).launch(boss.clone());
+        let launched = Arc::clone(&cell).launch(boss.clone(), StartCause::Boot);
         let incarnation = launched.incarnation;
         LifeTask {
             cell: Arc::clone(&cell),

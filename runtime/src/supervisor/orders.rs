@@ -8,13 +8,14 @@ use super::{Life, NotStarted, Settings};
 use crate::book::Place;
 use crate::role::{Change, Ended, Order, Role, Standing};
 use crate::{
-    Path, RemoveChildError, RestartChildError, StartChildError, StopChildError, Supervisor,
-    UpdateError,
+    Path, RemoveChildError, RestartChildError, StartCause, StartChildError, StopChildError,
+    Supervisor, UpdateError,
 };
 
 impl Life {
     /// Carries out an order and answers it; the asker may be gone, and it is done all the same.
-    pub(super) async fn carry_out(&mut self, order: Order) {
+    pub(super) async fn carry_out(&mut self, order: Order, asker: Option<&Path>) {
+        self.tell_order(&order, asker);
         match order {
             Order::Start {
                 role,
@@ -52,7 +53,7 @@ impl Life {
     ) -> Result<(), StartChildError> {
         self.lead.with(|book| book.add_new(&role, standing))?;
         let id = role.id();
-        match self.start(&[id]).await {
+        match self.start(&[id], StartCause::Order).await {
             Ok(()) if self.is_up(id) => Ok(()),
             Ok(()) => Err(StartChildError::Ignored(role.path().clone())),
             Err(why) => Err(self.not_started(id, why)),
@@ -61,6 +62,9 @@ impl Life {
 
     /// Forgets a new child that did not come up.
     pub(super) fn not_started(&mut self, id: ChildId, why: NotStarted) -> StartChildError {
+        if let NotStarted::Failed(_, ended) = &why {
+            self.tell_start_failed(id, ended);
+        }
         self.forget(id);
         match why {
             NotStarted::Failed(
@@ -99,10 +103,13 @@ impl Life {
             Some((id, Place::Down)) => id,
         };
         self.lead.with(|book| book.law.started(id));
-        match self.start(&[id]).await {
+        match self.start(&[id], StartCause::Order).await {
             Ok(()) if self.is_up(id) => Ok(()),
             Ok(()) => Err(RestartChildError::Ignored(path.clone())),
             Err(why) => {
+                if let NotStarted::Failed(_, ended) = &why {
+                    self.tell_start_failed(id, ended);
+                }
                 self.leave_down(id);
                 Err(match why {
                     NotStarted::Failed(

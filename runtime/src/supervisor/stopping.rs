@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use greenroom_supervision::ChildId;
 use tokio::time::Instant;
+use tracing::level_filters::LevelFilter;
 
+use super::telling::Offenders;
 use super::{DRAIN, Life, RUN};
+use crate::SupervisionEvent;
 use crate::role::{CUT_OFF_AFTER, Note, Role};
-use crate::shared::after as in_future;
+use crate::shared::{Shared, after as in_future};
 use crate::snapshot::ActorState;
 
 /// A life that was told to stop and is waited for.
@@ -20,6 +23,8 @@ pub(super) struct Dying {
     /// may take for ever.
     deadline: Option<Instant>,
     killed: bool,
+    /// It was not asked to stop, so it cannot be blamed for how it ends.
+    is_unasked: bool,
 }
 
 impl Life {
@@ -46,9 +51,9 @@ impl Life {
         if self.order() != RUN && role.state() == ActorState::Starting {
             // A start that hangs must not hold up the stop.
             role.kill(incarnation);
-        } else {
-            role.stop(incarnation, drain);
+            return Some((id, Dying::cut_short(incarnation, &role)));
         }
+        role.stop(incarnation, drain);
         Some((id, Dying::new(incarnation, &role)))
     }
 
@@ -61,19 +66,29 @@ impl Life {
                 }
             }
         });
-        fn is_over(dying: &mut BTreeMap<ChildId, Dying>, note: &Note) -> bool {
+        let (mut offenders, lead) = (Offenders::default(), Arc::clone(&self.lead));
+        let mut is_over = |dying: &mut BTreeMap<ChildId, Dying>, note: &Note| {
             let Note::Ended {
-                id, incarnation, ..
+                id,
+                incarnation,
+                ended,
+                ..
             } = note
             else {
                 return false;
             };
-            let is_over = dying.get(id).is_some_and(|d| d.incarnation == *incarnation);
-            if is_over {
-                dying.remove(id);
+            let is_its = |dying: &Dying| dying.incarnation == *incarnation;
+            if !dying.get(id).is_some_and(is_its) {
+                return false;
             }
-            is_over
-        }
+            if let Some(dead) = dying.remove(id)
+                && !dead.is_unasked
+                && let Some((restart, _)) = lead.with(|book| book.law.terms(*id))
+            {
+                offenders.add(dead.role.path(), restart, ended);
+            }
+            true
+        };
         // Some may have ended while something else was waited for.
         let backlog = std::mem::take(&mut self.backlog);
         for note in backlog {
@@ -93,13 +108,16 @@ impl Life {
                 Some(note) => self.backlog.push_back(note),
                 None => {
                     let now = Instant::now();
+                    let system = &self.cell.system;
                     dying.retain(|_, d| {
-                        d.deadline.is_none_or(|deadline| deadline > now) || d.lose_patience(now)
+                        d.deadline.is_none_or(|deadline| deadline > now)
+                            || d.lose_patience(now, system)
                     });
                     due = earliest(&dying);
                 }
             }
         }
+        offenders.tell(&self.cell);
     }
 
     /// Stops all children for good.
@@ -145,6 +163,15 @@ impl Dying {
             role: Arc::clone(role),
             deadline,
             killed: false,
+            is_unasked: false,
+        }
+    }
+
+    /// One whose start has been cut short.
+    pub(super) fn cut_short(incarnation: u64, role: &Arc<dyn Role>) -> Self {
+        Dying {
+            is_unasked: true,
+            ..Dying::new(incarnation, role)
         }
     }
 
@@ -153,18 +180,26 @@ impl Dying {
         Dying {
             deadline: Some(in_future(CUT_OFF_AFTER)),
             killed: true,
+            is_unasked: true,
             ..Dying::new(incarnation, role)
         }
     }
 
     /// Cuts the life short; `false` if that has been done before and it is left behind.
-    fn lose_patience(&mut self, now: Instant) -> bool {
-        if self.killed {
-            tracing::error!(actor = %self.role.path(), "Blocks its thread and is left behind.");
+    fn lose_patience(&mut self, now: Instant, system: &Shared) -> bool {
+        let is_left_behind = self.killed;
+        let event = || SupervisionEvent::StopTimedOut {
+            supervisor: self.role.path().parent(),
+            child: self.role.path().clone(),
+            incarnation: self.incarnation,
+            is_left_behind,
+        };
+        if is_left_behind {
+            system.decided(event, LevelFilter::ERROR);
             Arc::clone(&self.role).cut_off(self.incarnation);
             return false;
         }
-        tracing::warn!(actor = %self.role.path(), "Did not stop within its deadline, cutting it off.");
+        system.decided(event, LevelFilter::WARN);
         self.role.kill(self.incarnation);
         self.killed = true;
         self.deadline = Some(now + CUT_OFF_AFTER);

@@ -45,6 +45,7 @@ mod on_tasks {
     mod names;
     mod partitions;
     mod pausing;
+    mod reports;
     mod restart_types;
     mod significant;
     mod starting;
@@ -70,6 +71,7 @@ mod simulated {
     mod names;
     mod partitions;
     mod pausing;
+    mod reports;
     mod restart_types;
     mod significant;
     mod starting;
