@@ -28,13 +28,12 @@ use greenroom_supervision::{ChildId, Law, Roster, Strategy, Verdict};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
-use tracing::level_filters::LevelFilter;
 
 use crate::failure::During;
+use crate::metrics::Decision;
 use crate::role::{
     Boss, Ended, Launched, Note, RestartReason, Role, Standing, current_actor, with_current_actor,
 };
-use crate::shared::Shared;
 use crate::simulation::Step;
 use crate::snapshot::{ActorState, ChildCounts};
 use crate::supervisor::{Settings, SupervisorCell};
@@ -95,8 +94,8 @@ pub(crate) enum Place {
 /// A child whose next life has been launched.
 type Again = (Arc<dyn Role>, Launched);
 
-/// What was decided on the spot, and in which system.
-type Decision = (Arc<Shared>, SupervisionEvent);
+/// What was decided on the spot, and by whom.
+type Decided = (Arc<SupervisorCell>, SupervisionEvent);
 
 /// What became of a child that was to be started on the spot.
 pub(crate) enum AtOnce {
@@ -195,10 +194,10 @@ impl Lead {
     }
 
     /// What follows may run code of authors: not under the lock.
-    fn go_on((role, launched): Again, decision: Option<&Decision>) {
+    fn go_on((role, launched): Again, decision: Option<&Decided>) {
         // Nothing is told of the next life before; the log is not worth the wait.
-        if let Some((system, event)) = decision {
-            system.registry.publish_if_heard(event);
+        if let Some((supervisor, event)) = decision {
+            supervisor.system.registry.publish_if_heard(event);
         }
         Arc::clone(&role).go(launched);
         if let Some((_, event)) = decision {
@@ -213,7 +212,7 @@ impl Lead {
         id: ChildId,
         incarnation: u64,
         ended: Ended,
-    ) -> Option<(Again, Option<Decision>)> {
+    ) -> Option<(Again, Option<Decided>)> {
         let mut lock = self.book.try_lock_for(MOMENT);
         let mut verdict = None;
         if let Some(Some(book)) = lock.as_deref_mut() {
@@ -223,9 +222,11 @@ impl Lead {
                 && let Some(again) = self.launch_again(book, id, ended.reason)
             {
                 let system = &book.cell.system;
-                let decision = system.is_seen(LevelFilter::WARN).then(|| {
+                system.meters.count_decision(Decision::Restart);
+                let is_seen = system.is_seen(Decision::Restart.level());
+                let decision = is_seen.then(|| {
                     let event = book.restarting(&*again.0, &ended, Duration::ZERO, Vec::new());
-                    (Arc::clone(system), event)
+                    (Arc::clone(&book.cell), event)
                 });
                 return Some((again, decision));
             }
@@ -275,7 +276,8 @@ impl Lead {
             let launched = Arc::clone(role).launch(boss, StartCause::Order);
             book.add(role, standing, Some(launched.incarnation));
             let system = &book.cell.system;
-            let is_seen = system.is_seen(LevelFilter::DEBUG);
+            system.meters.count_decision(Decision::Order);
+            let is_seen = system.is_seen(Decision::Order.level());
             (launched, is_seen.then(|| Arc::clone(system)))
         };
         if let Some(system) = system

@@ -383,7 +383,7 @@ impl<A: Actor> ActorCell<A> {
             incarnation,
             cause,
         };
-        self.system.decided(event, cause.level());
+        self.system.tell(cause.level(), event);
     }
 
     /// The same of a life that is over.
@@ -394,7 +394,7 @@ impl<A: Actor> ActorCell<A> {
             incarnation,
             reason: reason(),
         };
-        self.system.decided(event, LevelFilter::DEBUG);
+        self.system.tell(LevelFilter::DEBUG, event);
     }
 
     pub(crate) fn dead_letter(

@@ -10,11 +10,9 @@ use parking_lot::Mutex;
 
 use crate::error::ResendError;
 use crate::failure::{ShortType, guarded};
+use crate::line::TEXT_MAX;
 use crate::role::Role;
 use crate::{Failure, Path};
-
-/// The longest text that a dead letter keeps of a message, in bytes.
-pub(crate) const TEXT_MAX: usize = 512;
 
 /// A message that was accepted or published and did not get handled.
 #[derive(Clone, Debug)]

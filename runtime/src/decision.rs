@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
-use crate::dead_letter::TEXT_MAX;
 use crate::failure::say;
+use crate::line::Line;
+use crate::metrics::Decision;
 use crate::shared::Shared;
 use crate::{Event, ExitReason, Path};
 
@@ -286,8 +287,14 @@ impl SupervisionOrder {
 }
 
 impl Shared {
-    /// Tells of a decision; not to be called under a lock.
-    pub(crate) fn decided(&self, event: impl FnOnce() -> SupervisionEvent, level: LevelFilter) {
+    /// Counts a decision and tells of it; not to be called under a lock.
+    pub(crate) fn decided(&self, decision: Decision, event: impl FnOnce() -> SupervisionEvent) {
+        self.meters.count_decision(decision);
+        self.tell(decision.level(), event);
+    }
+
+    /// Tells of what is logged at this level; not to be called under a lock.
+    pub(crate) fn tell(&self, level: LevelFilter, event: impl FnOnce() -> SupervisionEvent) {
         if self.is_seen(level) {
             self.show_all(&event());
         }
@@ -303,6 +310,23 @@ impl Shared {
     pub(crate) fn show_all(&self, event: &SupervisionEvent) {
         self.registry.publish_if_heard(event);
         event.log();
+    }
+}
+
+impl Decision {
+    /// How loud the log is about it.
+    pub(crate) fn level(self) -> LevelFilter {
+        match self {
+            // Where nobody listens to the log it is said on standard error.
+            Decision::GiveUp => LevelFilter::OFF,
+            Decision::LeaveBehind => LevelFilter::ERROR,
+            Decision::Restart
+            | Decision::StartFailed
+            | Decision::StopTimedOut
+            | Decision::StopFailed => LevelFilter::WARN,
+            Decision::AutoShutdown | Decision::Change => LevelFilter::INFO,
+            Decision::KeepDown | Decision::Forget | Decision::Order => LevelFilter::DEBUG,
+        }
     }
 }
 
@@ -421,60 +445,5 @@ impl SupervisionEvent {
                 }
             }
         }
-    }
-}
-
-/// A text for the log: one line, of at most [`TEXT_MAX`] bytes, whatever an author's error says.
-pub(crate) struct Line<T>(pub(crate) T);
-
-impl<T: fmt::Display> fmt::Display for Line<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        struct Head<'a, 'b> {
-            to: &'a mut fmt::Formatter<'b>,
-            room: usize,
-            is_cut: bool,
-        }
-        impl fmt::Write for Head<'_, '_> {
-            fn write_str(&mut self, text: &str) -> fmt::Result {
-                for c in text.chars() {
-                    let c = if c.is_control() { ' ' } else { c };
-                    let Some(room) = self.room.checked_sub(c.len_utf8()) else {
-                        // Where this stops the author's text; the log's own errors are returned as such.
-                        self.is_cut = true;
-                        return Err(fmt::Error);
-                    };
-                    self.room = room;
-                    self.to.write_char(c)?;
-                }
-                Ok(())
-            }
-        }
-        let mut head = Head {
-            to: f,
-            room: TEXT_MAX - MORE.len(),
-            is_cut: false,
-        };
-        match fmt::write(&mut head, format_args!("{}", self.0)) {
-            Err(_) if head.is_cut => f.write_str(MORE),
-            written => written,
-        }
-    }
-}
-
-/// What ends a text that was cut.
-const MORE: &str = "…";
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_in_the_log_is_one_line_and_bounded() {
-        assert_eq!(Line("no\nlamp\r\n").to_string(), "no lamp  ");
-        let cut = Line("é".repeat(10_000)).to_string();
-        assert!(cut.len() <= TEXT_MAX && cut.len() > TEXT_MAX - 4);
-        assert!(cut.ends_with("é…"), "{cut}");
-        let whole = "x".repeat(TEXT_MAX - MORE.len());
-        assert_eq!(Line(&whole).to_string(), whole);
     }
 }

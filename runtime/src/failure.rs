@@ -15,7 +15,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 
 use crate::Path;
-use crate::decision::Line;
+use crate::line::Line;
 
 /// The report of one failure: who, in which life, doing what, and why.
 ///

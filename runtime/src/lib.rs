@@ -170,6 +170,7 @@ mod failure;
 mod fencing;
 mod holdings;
 mod life;
+mod line;
 #[allow(unsafe_code)]
 mod mailbox;
 mod metrics;

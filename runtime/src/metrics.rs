@@ -29,8 +29,12 @@ pub enum Metric {
     ActorStarts,
     /// Restarts by reason.
     ActorRestarts,
+    /// What supervisors decided, by decision.
+    SupervisorDecisions,
     /// Supervisors that gave up.
     SupervisorEscalations,
+    /// The largest part of a restart limit that a supervisor has used.
+    SupervisorIntensity,
     /// Actors whose handler has run for too long.
     ActorsStuck,
     /// Cycles of actors that seemed to wait for each other.
@@ -94,7 +98,9 @@ impl Metric {
         Metric::Actors,
         Metric::ActorStarts,
         Metric::ActorRestarts,
+        Metric::SupervisorDecisions,
         Metric::SupervisorEscalations,
+        Metric::SupervisorIntensity,
         Metric::ActorsStuck,
         Metric::DeadlocksSuspected,
         Metric::MailboxDepth,
@@ -137,10 +143,20 @@ impl Metric {
                 Counter,
                 "Restarts of actors by reason; sibling: taken along by its supervisor's strategy.",
             ),
+            Metric::SupervisorDecisions => (
+                "greenroom_supervisor_decisions_total",
+                Counter,
+                "Decisions of supervisors; a group that is restarted counts once, as does each sort of bad end of those that are stopped together.",
+            ),
             Metric::SupervisorEscalations => (
                 "greenroom_supervisor_escalations_total",
                 Counter,
                 "Supervisors that used up their restart limit and gave up.",
+            ),
+            Metric::SupervisorIntensity => (
+                "greenroom_supervisor_intensity_ratio",
+                Gauge,
+                "Part of its restart limit that the supervisor nearest to giving up has used; from 1 on the next restart is one too many.",
             ),
             Metric::ActorsStuck => (
                 "greenroom_actors_stuck",
@@ -454,6 +470,54 @@ impl Group {
     }
 }
 
+/// What a supervisor decides, as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    Restart,
+    KeepDown,
+    Forget,
+    StartFailed,
+    StopTimedOut,
+    LeaveBehind,
+    StopFailed,
+    GiveUp,
+    AutoShutdown,
+    Order,
+    Change,
+}
+
+impl Decision {
+    pub(crate) const ALL: [Decision; 11] = [
+        Decision::Restart,
+        Decision::KeepDown,
+        Decision::Forget,
+        Decision::StartFailed,
+        Decision::StopTimedOut,
+        Decision::LeaveBehind,
+        Decision::StopFailed,
+        Decision::GiveUp,
+        Decision::AutoShutdown,
+        Decision::Order,
+        Decision::Change,
+    ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Decision::Restart => "restart",
+            Decision::KeepDown => "keep_down",
+            Decision::Forget => "forget",
+            Decision::StartFailed => "start_failed",
+            Decision::StopTimedOut => "stop_timed_out",
+            Decision::LeaveBehind => "leave_behind",
+            Decision::StopFailed => "stop_failed",
+            Decision::GiveUp => "give_up",
+            Decision::AutoShutdown => "auto_shutdown",
+            Decision::Order => "order",
+            Decision::Change => "change",
+        }
+    }
+}
+
 /// The groups of a system, and what is counted for the system as a whole.
 pub(crate) struct Meters {
     /// By name.
@@ -461,6 +525,7 @@ pub(crate) struct Meters {
     /// Those of actors that were given no other, by the names of their types.
     kinds: ArcSwap<Vec<(&'static str, Arc<Group>)>>,
     pub(crate) escalations: AtomicU64,
+    decisions: [AtomicU64; Decision::ALL.len()],
     pub(crate) deadlocks: AtomicU64,
 }
 
@@ -470,8 +535,17 @@ impl Meters {
             groups: RwLock::default(),
             kinds: ArcSwap::default(),
             escalations: AtomicU64::new(0),
+            decisions: Default::default(),
             deadlocks: AtomicU64::new(0),
         }
+    }
+
+    pub(crate) fn count_decision(&self, decision: Decision) {
+        self.decisions[decision as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn decisions(&self, decision: Decision) -> u64 {
+        self.decisions[decision as usize].load(Ordering::Relaxed)
     }
 
     /// Returns all groups, sorted by name: whoever locks several does so in this order.

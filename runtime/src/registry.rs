@@ -104,6 +104,12 @@ impl Registry {
         }
     }
 
+    pub(crate) fn supervisors(&self) -> Vec<Arc<dyn Role>> {
+        let roles = self.names.iter();
+        let supervisors = roles.filter(|entry| entry.value().is_supervisor());
+        supervisors.map(|entry| Arc::clone(entry.value())).collect()
+    }
+
     /// The paths under the nearest ancestor of `path` that exists, for an error that helps.
     pub(crate) fn nearby(&self, path: &str) -> Vec<String> {
         let mut ancestor = path;

@@ -29,6 +29,10 @@ pub(crate) trait Role: Send + Sync + 'static {
     fn is_supervisor(&self) -> bool {
         false
     }
+    /// Of a supervisor that runs: the part of its restart limit that is used.
+    fn limit_used_ratio(&self) -> Option<f64> {
+        None
+    }
     /// Makes a life of a role that is registered, which begins with [`go`](Self::go); what becomes of it is told to `boss`.
     fn launch(self: Arc<Self>, boss: Boss, cause: StartCause) -> Launched;
     /// Lets a life begin.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::dead_letter::DeadLetterReason;
-use crate::metrics::{Family, Group, Ledger, Metric, SUPERVISORS, Sample, Value};
+use crate::metrics::{Decision, Family, Group, Ledger, Metric, SUPERVISORS, Sample, Value};
 use crate::role::RestartReason;
 use crate::shared::Shared;
 use crate::snapshot::{ActorState, Seen};
@@ -69,10 +69,20 @@ impl Shared {
                 }
             }
         }
+        for decision in Decision::ALL {
+            let labels = vec![("decision", decision.as_str().to_owned())];
+            let n = self.meters.decisions(decision);
+            families.add(Metric::SupervisorDecisions, labels, n as f64);
+        }
         let escalations = self.meters.escalations.load(Ordering::Relaxed);
         families.add(Metric::SupervisorEscalations, vec![], escalations as f64);
         let fenced = crate::fencing::refused() as f64;
         families.add(Metric::Fenced, vec![], fenced);
+        // Not while the table is held: who has a supervisor's book may wait for it.
+        let supervisors = self.registry.supervisors().into_iter();
+        let used = supervisors.filter_map(|role| role.limit_used_ratio());
+        let used = used.fold(0.0, f64::max);
+        families.add(Metric::SupervisorIntensity, vec![], used);
         let deadlocks = self.meters.deadlocks.load(Ordering::Relaxed);
         families.add(Metric::DeadlocksSuspected, vec![], deadlocks as f64);
         for reason in DeadLetterReason::ALL {

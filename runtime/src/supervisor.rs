@@ -24,7 +24,7 @@ use tracing::level_filters::LevelFilter;
 use crate::book::{Book, Lead, is_first_start};
 use crate::error::StartChildError;
 use crate::failure::{Cause, During, catch};
-use crate::metrics::{Group, SUPERVISORS};
+use crate::metrics::{Decision, Group, SUPERVISORS};
 use crate::partitions::Partitions;
 use crate::role::{
     Boss, CauseCell, Ended, Launched, Note, Permit, Refusal, RestartReason, Role, SUPERVISOR,
@@ -189,6 +189,11 @@ impl Role for SupervisorCell {
         true
     }
 
+    fn limit_used_ratio(&self) -> Option<f64> {
+        self.lead()?
+            .look(|book| book.law.limit_used_ratio(book.now()))
+    }
+
     fn launch(self: Arc<Self>, boss: Boss, cause: StartCause) -> Launched {
         self.cause.set(cause);
         let incarnation = self.incarnation.fetch_add(1, Ordering::Relaxed) + 1;
@@ -219,7 +224,7 @@ impl Role for SupervisorCell {
                 incarnation,
                 reason: ended.exit_reason(),
             };
-            cell.system.decided(event, LevelFilter::DEBUG);
+            cell.system.tell(LevelFilter::DEBUG, event);
             boss.ended(incarnation, ended);
         });
         Launched {
@@ -389,7 +394,7 @@ impl Life {
             incarnation: self.incarnation,
             cause,
         };
-        self.cell.system.decided(event, cause.level());
+        self.cell.system.tell(cause.level(), event);
         boss.started(self.incarnation);
         // Restarts that are due and notes take turns, so that neither starves the other.
         let mut heard = true;
@@ -563,7 +568,7 @@ impl Life {
                     supervisor: self.cell.path.clone(),
                     child: self.path_of(cause),
                 };
-                self.cell.system.decided(event, LevelFilter::INFO);
+                self.cell.system.decided(Decision::AutoShutdown, event);
                 self.stop_all().await;
                 Some(Ended::shutdown())
             }
@@ -803,7 +808,7 @@ impl Life {
                 supervisor: self.cell.path.clone(),
                 child: role.path().clone(),
             };
-            self.cell.system.decided(event, LevelFilter::DEBUG);
+            self.cell.system.decided(Decision::Forget, event);
             role.retire();
         }
     }
@@ -824,7 +829,7 @@ impl Life {
                 supervisor: self.cell.path.clone(),
                 child: role.path().clone(),
             };
-            self.cell.system.decided(event, LevelFilter::DEBUG);
+            self.cell.system.decided(Decision::KeepDown, event);
             role.retire();
         }
     }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use greenroom_supervision::ChildId;
 use tokio::time::Instant;
-use tracing::level_filters::LevelFilter;
 
 use super::telling::Offenders;
 use super::{DRAIN, Life, RUN};
 use crate::SupervisionEvent;
+use crate::metrics::Decision;
 use crate::role::{CUT_OFF_AFTER, Note, Role};
 use crate::shared::{Shared, after as in_future};
 use crate::snapshot::ActorState;
@@ -195,11 +195,11 @@ impl Dying {
             is_left_behind,
         };
         if is_left_behind {
-            system.decided(event, LevelFilter::ERROR);
+            system.decided(Decision::LeaveBehind, event);
             Arc::clone(&self.role).cut_off(self.incarnation);
             return false;
         }
-        system.decided(event, LevelFilter::WARN);
+        system.decided(Decision::StopTimedOut, event);
         self.role.kill(self.incarnation);
         self.killed = true;
         self.deadline = Some(now + CUT_OFF_AFTER);

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use greenroom_supervision::{ChildId, Exit, Restart};
-use tracing::level_filters::LevelFilter;
 
 use super::{Life, SupervisorCell};
+use crate::metrics::Decision;
 use crate::role::{Change, Ended, Order};
 use crate::{ExitReason, Path, SupervisionEvent, SupervisionOrder};
 
@@ -19,7 +19,8 @@ impl Life {
         start: &[ChildId],
     ) {
         let system = &self.cell.system;
-        if !system.is_seen(LevelFilter::WARN) {
+        system.meters.count_decision(Decision::Restart);
+        if !system.is_seen(Decision::Restart.level()) {
             return;
         }
         let event = self.lead.with(|book| {
@@ -37,13 +38,14 @@ impl Life {
     /// This supervisor gives up; on standard error where nobody listens to the log.
     pub(super) fn tell_escalation(&self, cause: ChildId, ended: &Ended) {
         let limit = self.cell.settings().limit;
-        self.cell.system.show_all(&SupervisionEvent::GaveUp {
+        let event = || SupervisionEvent::GaveUp {
             supervisor: self.cell.path.clone(),
             child: self.path_of(cause),
             reason: ended.exit_reason(),
             limit: limit.restarts(),
             within: limit.within(),
-        });
+        };
+        self.cell.system.decided(Decision::GiveUp, event);
     }
 
     /// A child did not come up, and that was not a restart.
@@ -53,21 +55,21 @@ impl Life {
             child: self.path_of(id),
             reason: ended.exit_reason(),
         };
-        self.cell.system.decided(event, LevelFilter::WARN);
+        self.cell.system.decided(Decision::StartFailed, event);
     }
 
     /// Somebody wants something of this supervisor.
     pub(super) fn tell_order(&self, order: &Order, by: Option<&Path>) {
-        let level = match order {
-            Order::Change { .. } => LevelFilter::INFO,
-            _ => LevelFilter::DEBUG,
+        let decision = match order {
+            Order::Change { .. } => Decision::Change,
+            _ => Decision::Order,
         };
         let event = || SupervisionEvent::Ordered {
             supervisor: self.cell.path.clone(),
             order: order.shown(),
             by: by.cloned(),
         };
-        self.cell.system.decided(event, level);
+        self.cell.system.decided(decision, event);
     }
 }
 
@@ -123,7 +125,7 @@ impl Offenders {
                 reason,
                 children,
             };
-            supervisor.system.decided(event, LevelFilter::WARN);
+            supervisor.system.decided(Decision::StopFailed, event);
         }
     }
 }

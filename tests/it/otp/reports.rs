@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use greenroom::prelude::*;
-use greenroom::{AutoShutdown, Path, SupervisionEvent};
+use greenroom::{AutoShutdown, Metric, Path, SupervisionEvent};
 use greenroom_it::*;
 use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
@@ -356,6 +356,53 @@ async fn x08_those_that_stop_together_are_reported_by_how_they_ended() {
     // Which of them was heard of first is the scheduler's affair.
     let (children, reason) = shown[1];
     assert!(children == "3" && reason.starts_with("failed stopping: "));
+}
+
+#[tokio::test(start_paused = true)]
+async fn s89_the_part_of_the_limit_that_is_used_is_measured() {
+    let used = |system: &System| number(&system.scrape(), Metric::SupervisorIntensity, &[]);
+    let script = Script::default();
+    let calm = Supervisor::one_for_one("calm").child(Scripted::spec("it", script.clone()));
+    let system = start(app().child(calm).child(Scripted::spec("it", script)))
+        .await
+        .unwrap();
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.push(used(&system));
+        fails(&system, "app/it").await;
+    }
+    assert_eq!(seen, [0.0, 0.2, 0.4]);
+    tokio::time::sleep(11 * SECOND).await;
+    assert_eq!(used(&system), 0.0, "the window has slid");
+}
+
+#[tokio::test(start_paused = true)]
+async fn s89_each_decision_is_counted() {
+    let script = Script::default();
+    let tree = Supervisor::one_for_all("app")
+        .restart_limit(1, 10 * SECOND)
+        .backoff(Backoff::none())
+        .child(Scripted::spec("it", script.clone()))
+        .child(Scripted::spec("along", script.clone()));
+    let tree = Supervisor::one_for_one("top")
+        .backoff(Backoff::none())
+        .child(tree);
+    let system = start(tree).await.unwrap();
+    let counted = |decision: &str| {
+        let labels = [("decision", decision)];
+        number(&system.scrape(), Metric::SupervisorDecisions, &labels)
+    };
+    assert_eq!(counted("restart"), 0.0);
+    fails(&system, "top/app/it").await;
+    assert_eq!(counted("restart"), 1.0, "a group counts once");
+    fails(&system, "top/app/it").await;
+    assert_eq!((counted("give_up"), counted("restart")), (1.0, 2.0));
+    let app = system.supervisor("top/app").unwrap();
+    app.stop_child("it").await.unwrap();
+    app.remove_child("it").await.unwrap();
+    app.set_max_children(7).await.unwrap();
+    assert_eq!((counted("order"), counted("change")), (2.0, 1.0));
+    assert_eq!((counted("keep_down"), counted("forget")), (1.0, 1.0));
 }
 
 // ===== events =====
