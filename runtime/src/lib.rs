@@ -36,9 +36,10 @@
 //!
 //! # Logs
 //!
-//! Failures, restarts and give-ups are `tracing` events; set a subscriber up in
-//! `main`, for example `tracing_subscriber::fmt().init()`. Where there is none,
-//! failures and give-ups go to standard error.
+//! Failures and all that supervisors decide are `tracing` events; set a subscriber
+//! up in `main`, for example `tracing_subscriber::fmt().init()`. Where there is
+//! none, failures and give-ups go to standard error. An actor that is to act on
+//! such a decision subscribes to [`SupervisionEvent`].
 //!
 //! # Building
 //!

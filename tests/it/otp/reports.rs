@@ -298,6 +298,8 @@ async fn x07_who_is_stopped_and_does_not_end_as_told_is_reported() {
             let spec = Leaver::spec("it", how).restart(restart);
             app.start_child(spec.stop_within(SECOND)).await.unwrap();
             app.stop_child("it").await.unwrap();
+            let late = log.take("Did not stop within its deadline, cutting it off.");
+            assert_eq!(late.len(), usize::from(how == Leave::Late));
             let reports = log.take("Did not stop in order.");
             let is_told = restart == Restart::Permanent || also_of_others;
             let Some(reason) = told.filter(|_| is_told) else {
