@@ -86,5 +86,6 @@ mod coverage;
 mod look;
 mod messages_on_workers;
 mod names_on_workers;
+mod reports_on_workers;
 mod scale;
 mod workers;
