@@ -62,11 +62,6 @@ impl Backoff {
         Self::exponential(Duration::ZERO, Duration::ZERO)
     }
 
-    /// Whether there is nothing to remember of anybody.
-    pub(crate) const fn never_waits(&self) -> bool {
-        self.max.is_zero()
-    }
-
     /// Creates a back-off of `first` before the first restart, doubling from one to the next,
     /// never more than `max`.
     ///

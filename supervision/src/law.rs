@@ -443,10 +443,10 @@ impl Law {
         for (number, seat) in self.seats.range(group) {
             let moved = self.moved_seats.get(&number).copied();
             let child = moved.unwrap_or(ChildId(number));
-            if number == failed && !self.backoff.never_waits() {
+            if number == failed {
                 let streak = self.streaks.entry(number).or_default();
                 after = streak.wait(&self.backoff, self.clock, &mut self.dice);
-            } else if number != failed {
+            } else {
                 stop.push(child);
             }
             if seat.is_down {
