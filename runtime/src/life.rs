@@ -34,6 +34,7 @@ use crate::tally::Dropped;
 use crate::{Actor, Context, Down, ExitReason};
 
 mod directed;
+mod paused;
 
 use directed::{begin_directed, disturb};
 
@@ -670,42 +671,6 @@ impl<A: Actor> Life<A> {
             Control::Failed(failure) => self.tidy(Ended::failed(failure)),
             Control::Linked(end) if end.is_meant() => self.end_with(cell, &end.down),
             Control::Linked(_) => {}
-        }
-    }
-
-    /// What pended between two messages has ended: the handler of one, or the wait at the gate.
-    fn looks_around(&mut self, cell: &ActorCell<A>) {
-        if cell.state() != ActorState::Paused && !cell.gate().is_some_and(|gate| gate.is_closed()) {
-            return;
-        }
-        if !self.desk.is_killed() && cell.state() == ActorState::Paused {
-            cell.set_state(ActorState::Running);
-        }
-        // Words are heeded while it is paused; a stop ends the pause, so that what was accepted is handled.
-        while self.is_to_wait(cell)
-            && let Some(word) = cell.mailbox.next_word(&self.desk)
-        {
-            self.obey(cell, word);
-        }
-        self.wait_at_gate(cell);
-    }
-
-    fn is_to_wait(&self, cell: &ActorCell<A>) -> bool {
-        let is_free = self.takes_messages() && !self.draining && !self.desk.is_killed();
-        is_free && cell.gate().is_some_and(|gate| gate.is_closed())
-    }
-
-    /// Waits between two messages, if the actor is paused: as at a handler that pends.
-    fn wait_at_gate(&mut self, cell: &ActorCell<A>) {
-        if let Some(gate) = cell.gate()
-            && self.is_to_wait(cell)
-        {
-            let gate = Arc::clone(gate);
-            cell.set_state(ActorState::Paused);
-            self.future = Some(Pooled::new(Closed, || async move {
-                gate.changed().await;
-                Ok(())
-            }));
         }
     }
 
