@@ -160,6 +160,10 @@ impl Faults {
 
     /// At `permille` of a thousand messages and starts, one of all faults, as the seed decides.
     ///
+    /// Its delays are a millisecond, a second, and twenty: longer than the five seconds
+    /// that an ask waits unless it is told otherwise. Whose limits are longer says
+    /// so with [`random_of`](Self::random_of).
+    ///
     /// [Probes](crate::Probe) are spared, as is who is named by [`sparing`](Self::sparing).
     #[must_use]
     pub fn random(self, permille: u32) -> Self {
@@ -171,6 +175,8 @@ impl Faults {
                 Fault::Error(text()),
                 Fault::Delay(Duration::from_millis(1)),
                 Fault::Delay(Duration::from_secs(1)),
+                // Longer than an ask waits unless it is told otherwise.
+                Fault::Delay(Duration::from_secs(20)),
                 Fault::Stop,
                 Fault::Kill,
                 Fault::Unsubscribe,
