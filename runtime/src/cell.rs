@@ -48,7 +48,7 @@ mod receive;
 mod retry;
 mod role;
 mod run;
-#[cfg(all(test, not(greenroom_loom)))]
+#[cfg(all(test, not(any(greenroom_loom, greenroom_shuttle))))]
 mod tests;
 mod watched;
 
