@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use greenroom::prelude::*;
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tracing::field::{Field, Visit};
 use tracing::span;
 use tracing::subscriber::{DefaultGuard, Subscriber};
-use tracing::{Level, Metadata};
+use tracing::{Dispatch, Level, Metadata};
 
 use super::start;
 use crate::look::{fails, quits};
@@ -61,11 +61,16 @@ struct Records(Arc<Mutex<Vec<Record>>>);
 
 impl Records {
     fn listen() -> (Self, DefaultGuard) {
-        let records = Records::default();
-        let guard = tracing::subscriber::set_default(Listener {
-            records: records.clone(),
+        // As long as there is one listener only, a record that another thread is the first to come by is judged by
+        // that thread, which has none, and then nobody ever sees it. So there always are two more.
+        static KEPT: OnceLock<[Dispatch; 2]> = OnceLock::new();
+        let listener = |records| Listener {
+            records,
             spans: AtomicU64::new(1),
-        });
+        };
+        KEPT.get_or_init(|| [(); 2].map(|()| Dispatch::new(listener(Records::default()))));
+        let records = Records::default();
+        let guard = tracing::subscriber::set_default(listener(records.clone()));
         (records, guard)
     }
 
