@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::cell::ActorCell;
 use crate::core::slot::slot;
 use crate::entry::{Asked, Back, Entry, Limit, Offered, Receive, Refused, Way};
-use crate::envelope::{NoReply, Parcel};
+use crate::envelope::{Answer, NoReply, Parcel};
 use crate::error::{AskError, TellError, TryTellError};
 use crate::fencing::is_fenced;
 use crate::mailbox::words::WhenFull;
@@ -512,9 +512,9 @@ pub struct Ask<'a, M: Message> {
 enum AskStep<'a, M: Message> {
     New(Option<M>),
     /// On its way into the mailbox.
-    Entering(Box<Entry<'a, M>>, Awaited<Result<M::Reply, NoReply>>),
+    Entering(Box<Entry<'a, M>>, Awaited<Answer<M::Reply>>),
     /// In the mailbox, or in the handler.
-    Asked(Limit, Awaited<Result<M::Reply, NoReply>>),
+    Asked(Limit, Awaited<Answer<M::Reply>>),
     Done,
 }
 
@@ -597,10 +597,7 @@ impl<'a, M: Message> Ask<'a, M> {
 
     /// Lets an ask that waits be seen, if it is a handler's and was not before.
     #[cold]
-    fn known(
-        &self,
-        answer: Awaited<Result<M::Reply, NoReply>>,
-    ) -> Awaited<Result<M::Reply, NoReply>> {
+    fn known(&self, answer: Awaited<Answer<M::Reply>>) -> Awaited<Answer<M::Reply>> {
         match answer {
             // It was to be answered on this stack, and whoever was asked is being stopped instead.
             Awaited::Own(answer) if is_in_actor() => {
@@ -613,7 +610,7 @@ impl<'a, M: Message> Ask<'a, M> {
     }
 
     #[inline(always)]
-    fn answered(&self, answer: Option<Result<M::Reply, NoReply>>) -> Result<M::Reply, AskError<M>> {
+    fn answered(&self, answer: Option<Answer<M::Reply>>) -> Result<M::Reply, AskError<M>> {
         match answer {
             Some(Ok(answer)) => Ok(answer),
             Some(Err(no_reply)) => Err(self.not_answered(Some(no_reply))),
@@ -622,9 +619,9 @@ impl<'a, M: Message> Ask<'a, M> {
     }
 
     #[cold]
-    fn not_answered(&self, why: Option<NoReply>) -> AskError<M> {
+    fn not_answered(&self, why: Option<Box<NoReply>>) -> AskError<M> {
         let path = self.to.path().clone();
-        match why {
+        match why.map(|why| *why) {
             Some(NoReply::Failed(reason)) => AskError::Failed { path, reason },
             Some(NoReply::Abandoned) => AskError::Abandoned { path },
             Some(NoReply::Restarting(message)) => match message.downcast::<M>() {

@@ -76,13 +76,27 @@ pub(crate) struct ActorCell<A: Actor> {
     pub(crate) group: Arc<Group>,
     /// What lives are built from; who has one life only keeps none of it.
     args: Gift<A::Args>,
+    apart: OnceBox<Apart<A>>,
+}
+
+/// What is not in the cell itself, since it is empty where being ready is no task and nothing is extra.
+struct Apart<A: Actor> {
+    /// Where being ready is a task: the waker of the running life's.
+    task: Mutex<Option<Waker>>,
     extras: OnceBox<Extras<A>>,
+}
+
+impl<A: Actor> Default for Apart<A> {
+    fn default() -> Self {
+        Apart {
+            task: Mutex::default(),
+            extras: OnceBox::new(),
+        }
+    }
 }
 
 /// What few roles have.
 struct Extras<A: Actor> {
-    /// Where being ready is a task: the waker of the running life's.
-    task: Mutex<Option<Waker>>,
     topics: Mutex<Vec<Arc<dyn AnyTopic>>>,
     watchers: OnceBox<Watchers>,
     holdings: Mutex<Holdings>,
@@ -101,7 +115,6 @@ struct Extras<A: Actor> {
 impl<A: Actor> Default for Extras<A> {
     fn default() -> Self {
         Extras {
-            task: Mutex::default(),
             topics: Mutex::default(),
             watchers: OnceBox::new(),
             holdings: Mutex::default(),
@@ -171,13 +184,14 @@ impl<A: Actor> ActorCell<A> {
         if !intake.retries.is_empty() {
             mailbox = mailbox.keeping();
         }
-        let extras = OnceBox::new();
+        let apart: OnceBox<Apart<A>> = OnceBox::new();
         let care = Care::new(intake.retries, intake.queued_asks);
         if care.is_some() {
-            extras.get_or_init(|| Extras {
+            let extras = || Extras {
                 care,
                 ..Extras::default()
-            });
+            };
+            apart.get_or_init(Apart::default).extras.get_or_init(extras);
         }
         Arc::new(ActorCell {
             mailbox,
@@ -193,7 +207,7 @@ impl<A: Actor> ActorCell<A> {
             retired: AtomicBool::new(false),
             restarts: AtomicU32::new(0),
             in_hand: AtomicStatic::empty(),
-            extras,
+            apart,
         })
     }
 
@@ -204,7 +218,7 @@ impl<A: Actor> ActorCell<A> {
 
     /// The node, if there is one.
     fn known_node(&self) -> Option<&Arc<Node>> {
-        self.extras.get()?.node.get()
+        self.known_extras()?.node.get()
     }
 
     /// What the next life is built from; `None` if there was to be one life only, and it has it.
@@ -214,7 +228,13 @@ impl<A: Actor> ActorCell<A> {
     }
 
     fn extras(&self) -> &Extras<A> {
-        self.extras.get_or_init(Extras::default)
+        let apart = self.apart.get_or_init(Apart::default);
+        apart.extras.get_or_init(Extras::default)
+    }
+
+    /// The extras, if there are any.
+    fn known_extras(&self) -> Option<&Extras<A>> {
+        self.apart.get()?.extras.get()
     }
 
     pub(crate) fn terms(&self) -> &Terms {
@@ -277,7 +297,7 @@ impl<A: Actor> ActorCell<A> {
     }
 
     pub(crate) fn unsubscribe_all(&self) {
-        let extras = self.extras.get();
+        let extras = self.known_extras();
         let topics = extras.map(|extras| std::mem::take(&mut *extras.topics.lock()));
         for topic in topics.into_iter().flatten() {
             topic.unsubscribe(self.identity());
@@ -305,7 +325,7 @@ impl<A: Actor> ActorCell<A> {
 
     /// Gives up all names, places in groups and monitors of these.
     pub(crate) fn release_holdings(&self) {
-        let extras = self.extras.get();
+        let extras = self.known_extras();
         let holdings = extras.map(|extras| std::mem::take(&mut *extras.holdings.lock()));
         for holding in holdings.into_iter().flatten() {
             // It may drop what authors have made.
@@ -324,7 +344,7 @@ impl<A: Actor> ActorCell<A> {
 
     /// Where it waits while it is paused, if it ever was.
     pub(crate) fn gate(&self) -> Option<&Arc<Gate>> {
-        self.extras.get()?.gate.get()
+        self.known_extras()?.gate.get()
     }
 
     pub(crate) fn pause(&self) {
@@ -350,7 +370,7 @@ impl<A: Actor> ActorCell<A> {
     }
 
     pub(crate) fn is_ignored(&self, incarnation: u64) -> bool {
-        let extras = self.extras.get();
+        let extras = self.known_extras();
         extras.is_some_and(|extras| extras.ignored.load(Ordering::Relaxed) == incarnation)
     }
 
@@ -491,8 +511,8 @@ impl<A: Actor> ActorCell<A> {
 
     #[cold]
     fn wake_task(&self) {
-        if let Some(extras) = self.extras.get()
-            && let Some(task) = &*extras.task.lock()
+        if let Some(apart) = self.apart.get()
+            && let Some(task) = &*apart.task.lock()
         {
             task.wake_by_ref();
         }

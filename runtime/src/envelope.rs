@@ -33,7 +33,10 @@ pub(crate) struct Parcel<M: Message> {
     pub(crate) expires: Option<Instant>,
 }
 
-pub(crate) type ReplyTo<M> = Replier<Result<<M as Message>::Reply, NoReply>>;
+/// What comes back for a question. Why nothing does is boxed: the way of an answer is to be short, as that of most is.
+pub(crate) type Answer<T> = Result<T, Box<NoReply>>;
+
+pub(crate) type ReplyTo<M> = Replier<Answer<<M as Message>::Reply>>;
 
 /// Why an accepted question got no answer.
 #[derive(Debug)]
@@ -381,17 +384,18 @@ unsafe fn begin_parcel<A: Handler<M>, M: Message>(
     }
 }
 
-fn abandon<T: Send>(reply: &mut Option<Replier<Result<T, NoReply>>>) {
+fn abandon<T: Send>(reply: &mut Option<Replier<Answer<T>>>) {
     if let Some(reply) = reply.take() {
         // Whoever asked may have gone.
-        let _ = reply.send(Err(NoReply::Abandoned));
+        let _ = reply.send(Err(Box::new(NoReply::Abandoned)));
     }
 }
 
 fn give_back<M: Message>(message: M, reply: Option<ReplyTo<M>>) {
     if let Some(reply) = reply {
         // Whoever asked may have gone.
-        let _ = reply.send(Err(NoReply::Restarting(Box::new(message))));
+        let why = NoReply::Restarting(Box::new(message));
+        let _ = reply.send(Err(Box::new(why)));
     }
 }
 
@@ -442,13 +446,13 @@ impl AsRef<Form> for ReplyTable {
 }
 
 // SAFETY: the form is that of the type.
-unsafe impl<T: Send + 'static> Kind<Replier<Result<T, NoReply>>> for Replies {
+unsafe impl<T: Send + 'static> Kind<Replier<Answer<T>>> for Replies {
     const TABLE: &'static ReplyTable = &ReplyTable {
-        form: Form::of::<Self, Replier<Result<T, NoReply>>>(),
+        form: Form::of::<Self, Replier<Answer<T>>>(),
         refuse: |reply, why| {
-            if let Ok(reply) = reply.downcast::<Replier<Result<T, NoReply>>>() {
+            if let Ok(reply) = reply.downcast::<Replier<Answer<T>>>() {
                 // Whoever asked may have gone.
-                let _ = reply.send(Err(why));
+                let _ = reply.send(Err(Box::new(why)));
             }
         },
     };

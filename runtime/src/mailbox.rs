@@ -37,6 +37,7 @@
 //! [`senders`] come in, what the [`runner`] does, and what it [`counts`].
 
 use std::collections::{BTreeMap, VecDeque};
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::task::Waker;
 
@@ -220,6 +221,29 @@ impl Woken {
 fn put<E>(place: &mut Option<E>, message: Option<E>) {
     debug_assert!(place.is_none(), "a message lies where another is put");
     std::mem::forget(std::mem::replace(place, message));
+}
+
+/// Takes a message that was put together a moment ago, word by word.
+///
+/// A processor that reads two words at once has to wait until both have left it, if it wrote them one by one.
+#[inline(always)]
+fn take_by_words<E>(place: &mut Option<E>) -> Option<E> {
+    const WORD: usize = size_of::<u64>();
+    if !size_of::<Option<E>>().is_multiple_of(WORD) || align_of::<Option<E>>() < WORD {
+        return place.take();
+    }
+    let mut taken = MaybeUninit::<Option<E>>::uninit();
+    let from = std::ptr::from_mut(place).cast::<MaybeUninit<u64>>();
+    let to = taken.as_mut_ptr().cast::<MaybeUninit<u64>>();
+    // SAFETY: these are all words of the two, which are of the same type; what is taken is not
+    // dropped where it was. Not to be made one read of many words is what `volatile` is for.
+    unsafe {
+        for word in 0..size_of::<Option<E>>() / WORD {
+            to.add(word).write(from.add(word).read_volatile());
+        }
+        std::ptr::write(place, None);
+        taken.assume_init()
+    }
 }
 
 impl<E, L: Copy> Mailbox<E, L> {

@@ -157,7 +157,7 @@ fn discard<A: Actor>(letter: Option<Letter<A>>) {
 
 impl<A: Actor> ActorCell<A> {
     fn care(&self) -> Option<&Care<A>> {
-        self.extras.get()?.care.as_ref()
+        self.known_extras()?.care.as_ref()
     }
 
     /// Keeps a copy of the message in hand, if its type is tried again.

@@ -41,7 +41,7 @@ impl<A: Actor> Role for ActorCell<A> {
             node.clear();
         }
         let incarnation = self.mailbox.next_incarnation();
-        if let Some(care) = self.extras.get().and_then(|extras| extras.care.as_ref()) {
+        if let Some(care) = self.known_extras().and_then(|extras| extras.care.as_ref()) {
             care.begin(incarnation);
         }
         let life = Box::new(Life::new(Arc::clone(&self), incarnation, boss));
@@ -106,11 +106,10 @@ impl<A: Actor> Role for ActorCell<A> {
         self.retired.store(true, Ordering::Release);
         // See `subscribe`.
         fence(Ordering::SeqCst);
-        let extras = self.extras.get();
         self.unsubscribe_all();
         self.release_holdings();
         self.state.set(ActorState::Stopped);
-        let task = extras.and_then(|extras| extras.task.lock().take());
+        let task = self.apart.get().map(|apart| apart.task.lock().take());
         drop(task);
         self.fold_counts();
         self.system.registry.unregister(&self.path);
@@ -129,8 +128,7 @@ impl<A: Actor> Role for ActorCell<A> {
 
     fn stop_within(&self) -> Option<Duration> {
         let changed = self
-            .extras
-            .get()
+            .known_extras()
             .and_then(|extras| *extras.stop_within.lock());
         Some(changed.unwrap_or(self.terms().stop_within))
     }

@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::task::{Context as Task, Poll, RawWaker, Waker};
 
-use super::{ActorCell, LifePtr};
+use super::{ActorCell, Apart, LifePtr};
 use crate::Actor;
 use crate::core::prefetch::prefetch;
 use crate::core::ready::Run;
@@ -75,9 +75,9 @@ impl<A: Actor> Body<A> {
         let ran = as_actor((cell, incarnation), asked, || unsafe {
             life::run(cell, life, &mut hand, is_stamped, &mut turn, &mut last)
         });
-        fencing::ran(place.addr(), incarnation);
         count_messages(budget - turn.budget);
         if let Some(last) = last {
+            fencing::ran(last.identity(), incarnation);
             // With it may go what the actor is built from, which is an author's.
             let _ = guarded(|| drop(last));
         }
@@ -138,7 +138,7 @@ impl<A: Actor> Future for LifeTask<A> {
         if !self.is_known {
             // A task has one waker, whichever clone of it one has.
             let waker = cx.waker().clone();
-            let mut task = self.cell.extras().task.lock();
+            let mut task = self.cell.apart.get_or_init(Apart::default).task.lock();
             // Asked under this lock: the task of a life that was cut off before it ran may come late.
             if self.cell.mailbox.is_read_by(self.incarnation) {
                 *task = Some(waker);

@@ -102,7 +102,15 @@ async fn a_task_that_comes_late_does_not_take_the_wakes_of_the_next_life() {
     });
     assert_eq!(ended, [false, true]);
     let is_next = |waker: &Waker| waker.will_wake(&wakers[1]);
-    assert!(cell.extras().task.lock().as_ref().is_some_and(is_next));
+    assert!(
+        cell.apart
+            .get()
+            .unwrap()
+            .task
+            .lock()
+            .as_ref()
+            .is_some_and(is_next)
+    );
 }
 
 struct Bell;

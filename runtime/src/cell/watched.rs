@@ -23,7 +23,7 @@ impl<A: Actor> ActorCell<A> {
 
     /// Who watches, if anybody ever did.
     pub(super) fn known_watchers(&self) -> Option<&Watchers> {
-        self.extras.get()?.watchers.get()
+        self.known_extras()?.watchers.get()
     }
 }
 

@@ -19,8 +19,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    AnyReply, Asked, Begun, Letter, LetterTable, Letters, NoReply, Parcel, Replies, ReplyTable,
-    Told, defer, handle,
+    Answer, AnyReply, Asked, Begun, Letter, LetterTable, Letters, NoReply, Parcel, Replies,
+    ReplyTable, Told, defer, handle,
 };
 use crate::core::inline::{Form, Kind};
 use crate::core::slot::Replier;
@@ -59,7 +59,7 @@ pub(crate) struct TrialTable<A: Actor> {
 /// The address of an asker, held by the message in hand and by its copy: whoever is first answers.
 struct Lent<T: Send>(Arc<Mutex<Option<ReplierOf<T>>>>);
 
-type ReplierOf<T> = Replier<Result<T, NoReply>>;
+type ReplierOf<T> = Replier<Answer<T>>;
 
 impl<T: Send> Clone for Lent<T> {
     fn clone(&self) -> Self {
@@ -79,7 +79,7 @@ impl<T: Send> Lent<T> {
     fn refuse(&self, why: NoReply) {
         if let Some(reply) = self.take() {
             // Whoever asked may have gone.
-            let _ = reply.send(Err(why));
+            let _ = reply.send(Err(Box::new(why)));
         }
     }
 }

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::desk::{CONTROL, Desk, KILL, WAITERS};
 use super::trim::LONG;
 use super::words::{Control, Failed, Left, Next, Overflow};
-use super::{Inner, Mailbox, Reader, State, Woken, put};
+use super::{Inner, Mailbox, Reader, State, Woken, put, take_by_words};
 use crate::core::sync::Ordering;
 use crate::tally::Dropped;
 
@@ -31,7 +31,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             debug_assert!(!batch.running, "a life is run by two");
             batch.running = true;
             if takes {
-                put(hand, batch.first.take());
+                put(hand, take_by_words(&mut batch.first));
             }
             let is_stamped = hand.is_some() && self.count_taken() as u32 == batch.stamped;
             desk.end();
