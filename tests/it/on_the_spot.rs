@@ -48,16 +48,16 @@ impl Actor for Picky {
     async fn start(how: How, cx: &mut Context<Self>) -> Result<Self, BoxError> {
         match how {
             How::Well => {}
-            How::Pends => tokio::time::sleep(Duration::from_millis(5)).await,
+            How::Pends => tokio::task::yield_now().await,
             How::Fails => return Err("no luck".into()),
             How::FailsLate => {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                tokio::task::yield_now().await;
                 return Err("no luck later".into());
             }
             How::Panics => panic!("no way"),
             How::Ignores => return cx.ignore().await,
             How::IgnoresLate => {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                tokio::task::yield_now().await;
                 return cx.ignore().await;
             }
             How::AsksItsSupervisor => {
@@ -166,7 +166,7 @@ fn a_restart_on_the_spot_keeps_to_the_limit() {
         }
         // The pool gives up and comes back empty.
         while system.find::<Scripted>("app/pool/it").is_ok() {
-            thread::sleep(Duration::from_millis(1));
+            thread::yield_now();
         }
         let starts = script.log.take();
         let starts = starts.iter().filter(|line| line.contains("start"));
@@ -425,7 +425,9 @@ impl Actor for OnceOnly {
 
     async fn start((): (), cx: &mut Context<Self>) -> Result<Self, BoxError> {
         if cx.incarnation() > 1 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
             return Ok(OnceOnly(cx.incarnation()));
         }
         cx.me().try_tell(Crash)?;
