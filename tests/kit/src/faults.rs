@@ -1,7 +1,7 @@
 //! What goes wrong, and when: written down as a script, or drawn from the seed.
 
 use std::any::{Any, TypeId, type_name};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::trace::short;
 /// | [`Fault::Panic`], [`Fault::Error`] | its handler, or its start, panics or returns an error with this text |
 /// | [`Fault::Delay`] | it begins so much later: a slow handler, a start that takes time |
 /// | [`Fault::Stop`] | it ends behind this message, as by `Context::stop` |
-/// | [`Fault::Kill`] | it is cut off at its next await, in the middle of the message |
+/// | [`Fault::Kill`] | it is cut off at the next await at which it waits, in the middle of the message |
 /// | [`Fault::Unsubscribe`] | it hears of no event any more |
 ///
 /// A start is only disturbed by the first three.
@@ -215,11 +215,13 @@ impl Faults {
     pub(crate) fn useless(&self, uses: &Uses) -> Option<String> {
         let mut text = String::new();
         for (n, rule) in self.rules.iter().enumerate() {
-            let why = match uses.0.get(n).copied().unwrap_or_default() {
+            let why = match uses.of.get(n).copied().unwrap_or_default() {
                 Use::Came => continue,
-                Use::Named => "there was such an actor, but never such a moment",
-                Use::None if rule.when.path().is_some() => "there was no actor of that path",
-                Use::None => "there was no such message",
+                Use::Named => "there was such an actor, but never such a moment".to_owned(),
+                Use::None if rule.when.path().is_some() => {
+                    format!("there was no actor of that path, but {}", uses.list())
+                }
+                Use::None => "there was no such message".to_owned(),
             };
             text += &format!("\n  {}: {:?}: {why}", rule.place, rule.when);
         }
@@ -275,20 +277,44 @@ enum Use {
 
 /// Of what use each rule was, in some runs.
 #[derive(Clone, Default)]
-pub(crate) struct Uses(Vec<Use>);
+pub(crate) struct Uses {
+    of: Vec<Use>,
+    /// Some of the actors that there were, for whoever misspelt one.
+    there: BTreeSet<String>,
+}
+
+/// So many are listed at most.
+const LISTED: usize = 16;
 
 impl Uses {
     fn set(&mut self, rule: usize, to: Use) {
-        if self.0.len() <= rule {
-            self.0.resize(rule + 1, Use::None);
+        if self.of.len() <= rule {
+            self.of.resize(rule + 1, Use::None);
         }
-        self.0[rule] = self.0[rule].max(to);
+        self.of[rule] = self.of[rule].max(to);
+    }
+
+    fn saw(&mut self, path: &str) {
+        if self.there.len() < LISTED && !self.there.contains(path) {
+            self.there.insert(path.to_owned());
+        }
     }
 
     pub(crate) fn add(&mut self, others: &Uses) {
-        for (rule, other) in others.0.iter().enumerate() {
+        for (rule, other) in others.of.iter().enumerate() {
             self.set(rule, *other);
         }
+        for path in &others.there {
+            self.saw(path);
+        }
+    }
+
+    fn list(&self) -> String {
+        let mut list = Vec::from_iter(self.there.iter().map(String::as_str));
+        if list.len() == LISTED {
+            list.push("...");
+        }
+        list.join(", ")
     }
 }
 
@@ -361,6 +387,9 @@ impl Script {
         whom: Whom<'_>,
     ) -> Option<Fault> {
         let path = whom.path;
+        if !self.faults.rules.is_empty() {
+            self.uses.saw(path);
+        }
         for (n, rule) in self.faults.rules.iter().enumerate() {
             if rule.when.is_for(path) {
                 let is_sparing = matches!(rule.when, When::Sparing(_));

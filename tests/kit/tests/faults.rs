@@ -95,7 +95,7 @@ fn a_fault_that_is_written_down_and_never_came_is_told_when_the_kit_ends() {
     for (faults, words) in [
         (
             Faults::new().nth("lapm", 1, fault()),
-            r#"nth("lapm", 1, Error("as planned")): there was no actor of that path"#,
+            r#"nth("lapm", 1, Error("as planned")): there was no actor of that path, but kit/lamp"#,
         ),
         (
             Faults::new().nth("lamp", 4, fault()),
