@@ -198,7 +198,10 @@ impl Life {
             let Some((id, _)) = self.find(&path) else {
                 let role = child.build(&cell.path, cell.next_id(), &cell.system);
                 self.lead.with(|book| book.add_down(&role, standing));
-                cell.children.lock().push((role, standing));
+                let mut all = cell.children.lock();
+                // One of that name that was removed does not come back with it.
+                all.retain(|(other, _)| other.path() != role.path());
+                all.push((role, standing));
                 continue;
             };
             self.lead.with(|book| book.set_standing(id, standing));

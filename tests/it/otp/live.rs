@@ -198,3 +198,28 @@ async fn a_limit_can_be_raised_while_a_child_is_failing() {
     let escalated = system.stopped().await;
     assert!(escalated.is_err(), "five and one are more than three");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_was_removed_and_comes_back_by_an_update_is_there_once_from_then_on() {
+    let branch = || {
+        lenient(Supervisor::one_for_one, "branch")
+            .restart_limit(1, HOUR)
+            .child(child("c1"))
+            .child(child("c2"))
+    };
+    let tree = lenient(Supervisor::one_for_one, "top").child(branch());
+    let system = start(tree).await.unwrap();
+    let supervisor = system.supervisor("top/branch").unwrap();
+    supervisor.stop_child("c1").await.unwrap();
+    supervisor.remove_child("c1").await.unwrap();
+    supervisor.update(branch()).await.unwrap();
+    assert_eq!(states(&supervisor), are([("c2", Running), ("c1", Stopped)]));
+    // It is started anew, with all that it has by now.
+    end(&system, "top/branch/c2", Ends::Failing).await;
+    end(&system, "top/branch/c2", Ends::Failing).await;
+    assert_eq!(life(&system.supervisor("top").unwrap(), "branch"), 2);
+    assert_eq!(states(&supervisor), are([("c2", Running), ("c1", Running)]));
+    assert_eq!(counts(&supervisor), [2, 2, 0, 2]);
+    system.stop().await;
+    assert!(system.ledger().is_balanced());
+}
