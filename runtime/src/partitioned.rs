@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::cell::ActorCell;
 use crate::error::{PartitionError, ResizeError, RestartChildError};
+use crate::partitions::Partitions;
 use crate::role::Role;
 use crate::supervisor::SupervisorCell;
 use crate::supervisor_ref::SupervisorRef;
@@ -137,7 +138,25 @@ impl SupervisorRef {
             return Err(ResizeError::TooMany { supervisor, max });
         }
         let _turn = partitions.resize().await;
-        let life = cell.incarnation();
+        let mut life = cell.incarnation();
+        let before = partitions.in_use(life);
+        loop {
+            self.resize_life(partitions, life, n).await?;
+            let now = cell.incarnation();
+            if now == life {
+                return Ok(before);
+            }
+            // The supervisor was restarted meanwhile, and has all again.
+            life = now;
+        }
+    }
+
+    async fn resize_life(
+        &self,
+        partitions: &Partitions,
+        life: u64,
+        n: usize,
+    ) -> Result<(), ResizeError> {
         let before = partitions.in_use(life);
         if n < before {
             partitions.set_in_use(life, n);
@@ -155,7 +174,7 @@ impl SupervisorRef {
             }
             partitions.set_in_use(life, i + 1);
         }
-        Ok(before)
+        Ok(())
     }
 
     fn partition_role<R: Role>(

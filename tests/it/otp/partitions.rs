@@ -263,3 +263,45 @@ async fn pa_a_partition_that_fails_keeps_its_keys_and_a_restarted_supervisor_has
     assert_eq!(shares(&parts).len(), 4);
     assert_eq!(parts.count_children().unwrap().active, 4);
 }
+
+#[tokio::test(start_paused = true)]
+async fn pa_a_resize_that_a_restart_of_the_supervisor_overtakes_leaves_as_many_as_it_says() {
+    for (from, to) in [(4, 1), (1, 4), (4, 0)] {
+        let script = Script::default();
+        let parts = Supervisor::partitioned("parts", 4, |_| {
+            Scripted::spec("", script.clone()).stop_within(Duration::from_secs(60))
+        });
+        let tree = Supervisor::one_for_one("app")
+            .backoff(Backoff::none())
+            .child(parts.restart_limit(0, Duration::from_secs(5)));
+        let system = start(tree).await.unwrap();
+        let parts = system.supervisor("app/parts").unwrap();
+        parts.resize(from).await.unwrap();
+        let gives_up = async {
+            settle().await;
+            let first = system.find::<Scripted>("app/parts/0").unwrap();
+            first.tell(greenroom_it::Fail("once")).await.unwrap();
+            settle().await;
+            script.gate.add_permits(1);
+        };
+        if from > to {
+            // The last one takes its time to stop, and meanwhile the first one fails.
+            let last = system.find::<Scripted>("app/parts/3").unwrap();
+            greenroom_it::hold(&last, &script).await;
+        }
+        let (resized, ()) = tokio::join!(parts.resize(to), gives_up);
+        settle().await;
+        let active = parts.count_children().unwrap().active;
+        assert_eq!(parts.partitions(), active, "{from} to {to}: {resized:?}");
+        if resized.is_ok() {
+            assert_eq!(active, to, "{from} to {to}");
+        }
+        for key in 0..100 {
+            if to > 0 {
+                let part = parts.partition::<Scripted>(&key).unwrap();
+                part.ask(greenroom_it::Echo(7)).await.unwrap();
+            }
+        }
+        system.stop().await;
+    }
+}
