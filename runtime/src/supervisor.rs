@@ -489,7 +489,28 @@ impl Life {
         }
         let note = self.receive(due).await;
         self.lead.with(Book::shut);
-        note
+        match note {
+            Some(order @ Note::Order { .. }) => self.what_is_before(order),
+            note => note,
+        }
+    }
+
+    /// Returns an order that came while the book was open, or what was decided on the spot before it was read.
+    ///
+    /// The law knows of that already, so it is carried out first: behind the order it would meet a child that is not
+    /// as the law saw it. The book is shut, so no more of it comes.
+    fn what_is_before(&mut self, order: Note) -> Option<Note> {
+        let mut others = VecDeque::from([order]);
+        while let Ok(note) = self.inbox.try_recv() {
+            match note {
+                Note::Ended {
+                    verdict: Some(_), ..
+                } => self.backlog.push_back(note),
+                note => others.push_back(note),
+            }
+        }
+        self.backlog.append(&mut others);
+        self.backlog.pop_front()
     }
 
     /// Returns the next note that is not in the backlog, or `None` when `due` comes first.

@@ -518,3 +518,54 @@ async fn a_child_that_asks_about_itself_is_told_and_not_waited_for() {
     it.ask(greenroom_it::awaiting(asks)).await.unwrap();
     assert_eq!(system.snapshot().len(), 2);
 }
+
+/// The law has ordered a restart on the spot by the time that the supervisor reads the order, which was sent before.
+#[tokio::test(start_paused = true)]
+async fn a_child_that_fails_while_its_stop_is_on_its_way_stays_down() {
+    for restart in [Restart::Permanent, Restart::Transient] {
+        let tree = Supervisor::one_for_one("app")
+            .restart_limit(100, HOUR)
+            .backoff(Backoff::exponential(SECOND, SECOND))
+            .child(child("c").restart(restart));
+        let system = start(tree).await.unwrap();
+        let app = system.supervisor("app").unwrap();
+        let c = system.find::<Double>("app/c").unwrap();
+        settle().await;
+        c.try_tell(Ends::Failing).unwrap();
+        app.stop_child("c").await.unwrap();
+        assert_eq!(states(&app), are([("c", Stopped)]), "{restart}");
+        tokio::time::sleep(10 * SECOND).await;
+        assert_eq!(states(&app), are([("c", Stopped)]), "{restart}");
+        app.restart_child("c").await.unwrap();
+        assert_eq!(c.ask(WhichLife).await.unwrap(), 2);
+        system.stop().await;
+        assert!(system.ledger().is_balanced());
+    }
+}
+
+/// The same of one that ends for good: it is down once, and not again after it has been started by the next order.
+#[tokio::test(start_paused = true)]
+async fn a_child_that_ends_while_orders_are_on_their_way_is_down_before_they_are_carried_out() {
+    let tree =
+        lenient(Supervisor::one_for_one, "app").child(child("c").restart(Restart::Transient));
+    let system = start(tree).await.unwrap();
+    let app = system.supervisor("app").unwrap();
+    let c = system.find::<Double>("app/c").unwrap();
+    settle().await;
+    c.try_tell(Ends::Normally).unwrap();
+    let (stopped, restarted) = tokio::join!(app.stop_child("c"), app.restart_child("c"));
+    stopped.unwrap();
+    restarted.unwrap();
+    settle().await;
+    assert_eq!(states(&app), are([("c", Running)]));
+    assert_eq!(c.ask(WhichLife).await.unwrap(), 2);
+
+    c.try_tell(Ends::Normally).unwrap();
+    app.restart_child("c").await.unwrap();
+    assert_eq!(c.ask(WhichLife).await.unwrap(), 3);
+    c.try_tell(Ends::Normally).unwrap();
+    app.remove_child("c").await.unwrap();
+    assert_eq!(counts(&app), [0, 0, 0, 0]);
+    system.stop().await;
+    assert!(system.ledger().is_balanced());
+}
