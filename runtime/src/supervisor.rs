@@ -698,6 +698,14 @@ impl Life {
             return Ok(());
         } else {
             let path = self.path_of(id);
+            // What its start asked for while something else was waited for would wait for that start.
+            for note in std::mem::take(&mut self.backlog) {
+                if self.is_asked_by_child(id, &note) {
+                    self.refuse(note);
+                } else {
+                    self.backlog.push_back(note);
+                }
+            }
             // The news may be there already.
             let is_news = |note: &Note| matches!(note, Note::Ended { id: of, incarnation: n, .. } if (*of, *n) == (id, incarnation));
             let there = self.backlog.iter().position(is_news);
