@@ -741,6 +741,8 @@ impl Life {
         loop {
             let note = match there.take() {
                 Some(note) => Some(note),
+                // The note that says so may have been read before.
+                None if self.order() != RUN => Some(Note::Stop),
                 None => self.inbox.recv().await,
             };
             match note {
@@ -766,18 +768,11 @@ impl Life {
                     return Err(NotStarted::Failed(id, ended));
                 }
                 Some(Note::Stop) | None => {
-                    // A start that hangs must not hold up the stop.
-                    if let Some(role) = self.role(id) {
-                        role.kill(incarnation);
-                        self.await_ends(BTreeMap::from([(
-                            id,
-                            Dying::cut_short(incarnation, &role),
-                        )]))
-                        .await;
-                    }
+                    // A start that hangs must not hold up the stop; one that is over by now has a life to stop.
+                    self.stop_child(id, self.order() == DRAIN).await;
                     return Err(NotStarted::Stopping);
                 }
-                // Nor for the end of its own start.
+                // It must not wait for the end of its own start.
                 Some(note) if self.is_asked_by_child(id, &note) => self.refuse(note),
                 Some(other) => self.backlog.push_back(other),
             }

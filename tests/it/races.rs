@@ -229,3 +229,93 @@ async fn a_child_that_has_itself_stopped_is_told_that_it_would_wait_for_itself()
     let ledger = system.ledger();
     assert_eq!((ledger.handled, ledger.failed), (1, 0), "{ledger}");
 }
+
+/// Asks its supervisor for another child in its start, after a while.
+struct Begetter;
+
+impl Actor for Begetter {
+    type Args = ();
+    type Error = BoxError;
+    async fn start((): (), cx: &mut Context<Self>) -> Result<Self, BoxError> {
+        tokio::time::sleep(SECOND / 10).await;
+        let app = cx.system().supervisor("app")?;
+        app.start_child(Scripted::spec("new", Script::default()))
+            .await?;
+        Ok(Begetter)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_asks_for_another_in_its_start_is_told_at_once_though_its_supervisor_is_busy()
+{
+    let script = Script {
+        stop_takes: SECOND,
+        ..Script::default()
+    };
+    let system = start(lone(&script)).await.unwrap();
+    let app = system.supervisor("app").unwrap();
+    let before = tokio::time::Instant::now();
+    // The stop is on its way when the child is started on the spot, and takes longer than the child takes to ask.
+    let (stopped, begun) = tokio::join!(
+        app.stop_child("it"),
+        app.start_child(Begetter::spec("begetter", ()))
+    );
+    stopped.unwrap();
+    let error = begun.unwrap_err().to_string();
+    assert!(
+        error.contains("ask again in a message of its own"),
+        "{error}"
+    );
+    assert!(before.elapsed() < 2 * SECOND, "{:?}", before.elapsed());
+    system.stop().await;
+}
+
+/// Is up when the test says so.
+struct Late(Script);
+
+impl Actor for Late {
+    type Args = Script;
+    type Error = BoxError;
+    async fn start(script: Script, cx: &mut Context<Self>) -> Result<Self, BoxError> {
+        for text in ["one", "two"] {
+            cx.me().try_tell(Say(text))?;
+        }
+        script.gate.acquire().await?.forget();
+        Ok(Late(script))
+    }
+}
+
+impl Handler<Say> for Late {
+    async fn handle(&mut self, Say(text): Say, _: &mut Context<Self>) -> Result<(), BoxError> {
+        tokio::time::sleep(SECOND).await;
+        self.0.log.add(text);
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_came_up_when_the_stop_was_ordered_handles_what_it_has() {
+    for is_ordered in [true, false] {
+        let script = Script::default();
+        let mut tree = Supervisor::one_for_one("app");
+        if !is_ordered {
+            tree = tree.child(Scripted::spec("it", Script::default()));
+        }
+        let system = start(tree).await.unwrap();
+        let app = system.supervisor("app").unwrap();
+        if !is_ordered {
+            // So that the supervisor is busy, and starts it itself.
+            let it = system.find::<Scripted>("app/it").unwrap();
+            it.try_tell(Fail("once")).unwrap();
+        }
+        let (late, system) = (Late::spec("late", script.clone()), &system);
+        let stop = async {
+            settle().await;
+            script.gate.add_permits(1);
+            system.stop().await;
+        };
+        let (begun, ()) = tokio::join!(app.start_child(late), stop);
+        assert_eq!(script.log.take(), ["one", "two"], "{begun:?}");
+        assert!(system.ledger().is_balanced());
+    }
+}
