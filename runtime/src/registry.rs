@@ -194,9 +194,11 @@ impl Registry {
     }
 
     /// Publishes an event of the runtime's own if anybody has ever subscribed to its type; else there is no series of it.
+    ///
+    /// It is never refused: whoever's code calls this, the event is not that life's.
     pub(crate) fn publish_if_heard<E: Event>(&self, event: &E) {
         if self.topics.load().contains_key(&TypeId::of::<E>()) {
-            self.publish(event);
+            self.deliver(event);
         }
     }
 
@@ -204,6 +206,10 @@ impl Registry {
         if is_fenced() {
             return Delivery::default();
         }
+        self.deliver(event)
+    }
+
+    fn deliver<E: Event>(&self, event: &E) -> Delivery {
         let topic = self.topic::<E>();
         topic.counts.published.fetch_add(1, Ordering::Relaxed);
         let mut delivery = Delivery::default();

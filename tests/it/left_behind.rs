@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use greenroom::prelude::*;
-use greenroom::{ActorState, AskError, TellError, TryTellError, WeakActorRef};
+use greenroom::{ActorState, AskError, SupervisionEvent, TellError, TryTellError, WeakActorRef};
 use greenroom_it::*;
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
@@ -326,6 +326,10 @@ impl Handler<Linger> for Zombie {
         let ask = ear.ask(Heard("ask")).await;
         let publish = cx.publish(Heard("publish")).delivered + cx.publish(Heard("twice")).delivered;
         let limited = cx.publish_within(Heard("publish_within"), SECOND).await;
+        // What a supervisor does is told by itself, whoever wanted it.
+        let pool = cx.system().supervisor("app/pool")?;
+        let late = Scripted::spec("late", Script::default());
+        pool.start_child(late).await?;
         refused.send(vec![
             ("tell", matches!(tell, Err(TellError::Fenced { .. }))),
             (
@@ -354,7 +358,21 @@ impl Actor for Ear {
 
     async fn start(log: Log, cx: &mut Context<Self>) -> Result<Self, BoxError> {
         cx.subscribe::<Heard>();
+        cx.subscribe::<SupervisionEvent>();
         Ok(Ear(log))
+    }
+}
+
+impl Handler<SupervisionEvent> for Ear {
+    async fn handle(
+        &mut self,
+        event: SupervisionEvent,
+        _: &mut Context<Self>,
+    ) -> Result<(), BoxError> {
+        if let SupervisionEvent::Ordered { order, .. } = event {
+            self.0.add(order.to_string());
+        }
+        Ok(())
     }
 }
 
@@ -403,7 +421,12 @@ fn d1_a_life_that_was_cut_off_while_it_blocked_its_thread_can_no_longer_send_or_
         let answer = hear(&asker);
         assert!(answer.is_err(), "it replied: {answer:?}");
         system.stop().await;
-        assert_eq!(log.take(), ["the next life"]);
+        let told = [
+            "start app/pool/pair",
+            "the next life",
+            "start app/pool/late",
+        ];
+        assert_eq!(log.take(), told);
         assert!(system.ledger().is_balanced(), "{}", system.ledger());
     });
 }
