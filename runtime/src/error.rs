@@ -192,6 +192,8 @@ pub enum StartError {
     NoPartitions(Path),
     /// A [partitioned](crate::Supervisor::partitioned) supervisor that would end [by itself](crate::Supervisor::auto_shutdown).
     PartitionedAutoShutdown(Path),
+    /// A [partition](crate::Supervisor::partitioned) that is temporary.
+    TemporaryPartition(Path),
     /// A child failed to start; those started before it have been stopped, the last one first.
     ChildFailed(Failure),
     /// The system was stopped before the tree was up.
@@ -525,6 +527,10 @@ impl fmt::Display for StartError {
             StartError::PartitionedAutoShutdown(path) => write!(
                 f,
                 "{path} is partitioned and cannot end by itself; leave its auto-shutdown at never"
+            ),
+            StartError::TemporaryPartition(path) => write!(
+                f,
+                "the partition {path} is temporary, and its keys would belong to nobody once it has ended; make it permanent or transient"
             ),
             StartError::ChildFailed(failure) => write!(f, "the tree did not start: {failure}"),
             StartError::Stopped => f.write_str("the system was stopped while its tree started"),

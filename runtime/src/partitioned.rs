@@ -23,8 +23,13 @@ impl Supervisor {
     /// `child` makes each from its number, which is also its name, whatever the
     /// spec says: `0` to `n - 1`. The partition of a key is found by
     /// [`SupervisorRef::partition`], and their number can be changed by
-    /// [`SupervisorRef::resize`]. There has to be at least one, and a partitioned
-    /// supervisor cannot end [by itself](Self::auto_shutdown): `start` says so.
+    /// [`SupervisorRef::resize`]. There has to be at least one, none may be
+    /// [temporary](crate::Restart::Temporary), as its keys would belong to nobody once
+    /// it has ended, and a partitioned supervisor cannot end
+    /// [by itself](Self::auto_shutdown): `start` says so. A partition keeps its place:
+    /// it cannot be [removed](SupervisorRef::remove_child). One that is transient and
+    /// has ended is found for its keys all the same, and is down until
+    /// [somebody starts it](SupervisorRef::restart_child).
     ///
     /// The [restart limit](Self::restart_limit) is one for all of them.
     /// As many as the machine has cores take most of a load that one actor cannot.

@@ -729,6 +729,11 @@ impl Supervisor {
         if self.partitions.is_some() && auto_shutdown != AutoShutdown::Never {
             return Err(StartError::PartitionedAutoShutdown(path));
         }
+        let partitions = self.children.iter().take(self.partitions.unwrap_or(0));
+        let is_temporary = |child: &&ChildSpec| child.standing().restart == Restart::Temporary;
+        if let Some(child) = partitions.into_iter().find(is_temporary) {
+            return Err(StartError::TemporaryPartition(path.join(child.name())));
+        }
         let mut names = HashSet::new();
         for child in &self.children {
             let (name, standing) = (child.name(), child.standing());

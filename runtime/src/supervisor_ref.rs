@@ -216,7 +216,7 @@ impl SupervisorRef {
     /// # Errors
     ///
     /// [`RemoveChildError`] when there is no child of that name, it runs or is about
-    /// to, or the supervisor is stopping.
+    /// to, it is a [partition](Supervisor::partitioned), or the supervisor is stopping.
     ///
     /// # Cancel safety
     ///
@@ -357,8 +357,9 @@ impl SupervisorRef {
     /// | lack of a child that is there | nothing: the child stays |
     ///
     /// When the supervisor starts it again, and whether it is significant itself, is
-    /// the affair of the one above it. Nobody is stopped or started by an update. It
-    /// is taken over as a whole, or not at all.
+    /// the affair of the one above it. How many [partitions](Supervisor::partitioned)
+    /// there are is settled at the start, so the tree has as many. Nobody is stopped or
+    /// started by an update. It is taken over as a whole, or not at all.
     ///
     /// # Errors
     ///

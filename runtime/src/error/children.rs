@@ -40,6 +40,8 @@ pub enum RemoveChildError {
     Restarting(Path),
     /// Children of this supervisor come and go: one that is down is forgotten by itself.
     Dynamic(Path),
+    /// It is a [partition](crate::Supervisor::partitioned), to which keys belong.
+    Partition(Path),
     /// The supervisor is stopping or has stopped.
     SupervisorStopped(Path),
     /// The supervisor waits for the actor that asks, to start or to stop: each would wait for the other.
@@ -72,6 +74,13 @@ pub enum UpdateError {
     BuiltOnce(Path),
     /// A dynamic supervisor stays one, and no other becomes one; nor does it have children that are down.
     Dynamic(Path),
+    /// The tree has other [partitions](crate::Supervisor::partitioned) than the supervisor, or one of the two has none.
+    Partitions {
+        /// The supervisor.
+        supervisor: Path,
+        /// How many it was started with; 0 if it is not partitioned.
+        partitions: usize,
+    },
     /// The supervisor is stopping or has stopped.
     SupervisorStopped(Path),
     /// The supervisor waits for the actor that asks, to start or to stop: each would wait for the other.
@@ -157,6 +166,10 @@ impl fmt::Display for RemoveChildError {
                 f,
                 "{path} is dynamic and forgets who is down; stopping the child is enough"
             ),
+            RemoveChildError::Partition(path) => write!(
+                f,
+                "{path} is a partition and keeps its place; resize its supervisor to have it run or not"
+            ),
             RemoveChildError::SupervisorStopped(path) => supervisor_stopped(f, path),
             RemoveChildError::WouldDeadlock(path) => would_deadlock(f, path),
         }
@@ -188,6 +201,20 @@ impl fmt::Display for UpdateError {
             UpdateError::Dynamic(path) => write!(
                 f,
                 "{path} cannot become dynamic or cease to be, and a dynamic supervisor has no child that does not run; start it through its reference"
+            ),
+            UpdateError::Partitions {
+                supervisor,
+                partitions: 0,
+            } => write!(
+                f,
+                "{supervisor} is not partitioned and cannot become so; start a partitioned supervisor beside it"
+            ),
+            UpdateError::Partitions {
+                supervisor,
+                partitions,
+            } => write!(
+                f,
+                "{supervisor} was started with {partitions} partitions; give it a tree of as many, and resize it to use fewer"
             ),
             UpdateError::SupervisorStopped(path) => supervisor_stopped(f, path),
             UpdateError::WouldDeadlock(path) => would_deadlock(f, path),

@@ -133,11 +133,19 @@ impl Life {
             }
             Some((_, Place::Running)) => Err(RemoveChildError::Running(path.clone())),
             Some((_, Place::Restarting)) => Err(RemoveChildError::Restarting(path.clone())),
+            Some((id, Place::Down)) if self.is_partition(id) => {
+                Err(RemoveChildError::Partition(path.clone()))
+            }
             Some((id, Place::Down)) => {
                 self.forget(id);
                 Ok(())
             }
         }
+    }
+
+    fn is_partition(&self, id: ChildId) -> bool {
+        let partitions = self.cell.partitions.as_ref();
+        partitions.is_some_and(|all| all.roles().iter().any(|role| role.id() == id))
     }
 
     fn change(&mut self, change: Change) -> Result<(), UpdateError> {
@@ -168,6 +176,13 @@ impl Life {
         let is_dynamic = tree.settings.strategy == Strategy::Dynamic;
         if is_dynamic != cell.is_dynamic {
             return Err(UpdateError::Dynamic(cell.path.clone()));
+        }
+        let partitions = cell.partitions.as_ref().map(|all| all.roles().len());
+        if tree.partitions != partitions {
+            return Err(UpdateError::Partitions {
+                supervisor: cell.path.clone(),
+                partitions: partitions.unwrap_or(0),
+            });
         }
         tree.check_below(cell.path.parent().as_ref())
             .map_err(UpdateError::InvalidTree)?;

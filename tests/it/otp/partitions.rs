@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use greenroom::prelude::*;
-use greenroom::{ActorState, AutoShutdown, PartitionError, ResizeError, SupervisorRef};
+use greenroom::{
+    ActorState, AutoShutdown, PartitionError, RemoveChildError, ResizeError, SupervisorRef,
+    UpdateError,
+};
 use greenroom_it::{Script, Scripted, settle};
 
 use super::start;
@@ -83,6 +86,14 @@ async fn pa02_a_supervisor_without_partitions_or_that_ends_by_itself_does_not_st
     assert_eq!(
         error.unwrap_err().to_string(),
         "parts is partitioned and cannot end by itself; leave its auto-shutdown at never"
+    );
+    let forgotten = Supervisor::partitioned("parts", 2, |_| {
+        Scripted::spec("", script.clone()).restart(Restart::Temporary)
+    });
+    let error = start(forgotten).await;
+    assert_eq!(
+        error.unwrap_err().to_string(),
+        "the partition parts/0 is temporary, and its keys would belong to nobody once it has ended; make it permanent or transient"
     );
     assert!(script.log.take().is_empty(), "nothing was run");
 }
@@ -304,4 +315,45 @@ async fn pa_a_resize_that_a_restart_of_the_supervisor_overtakes_leaves_as_many_a
         }
         system.stop().await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn pa_partitions_are_neither_removed_nor_changed_into_something_else() {
+    let script = Script::default();
+    let (system, parts) = parts(&script).await;
+    parts.resize(7).await.unwrap();
+    let error = parts.remove_child("7").await.unwrap_err();
+    assert!(matches!(error, RemoveChildError::Partition(_)), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "app/parts/7 is a partition and keeps its place; resize its supervisor to have it run or not"
+    );
+    parts.resize(8).await.unwrap();
+    let tree = |n| Supervisor::partitioned("parts", n, |_| Scripted::spec("", script.clone()));
+    for other in [tree(9), tree(7), Supervisor::one_for_one("parts")] {
+        let error = parts.update(other).await.unwrap_err();
+        assert!(matches!(error, UpdateError::Partitions { .. }), "{error}");
+    }
+    let app = system.supervisor("app").unwrap();
+    let error = app.update(Supervisor::partitioned("app", 1, |_| {
+        Scripted::spec("", script.clone())
+    }));
+    assert!(matches!(
+        error.await,
+        Err(UpdateError::Partitions { partitions: 0, .. })
+    ));
+    let slow = |_| Scripted::spec("", script.clone()).stop_within(Duration::from_secs(9));
+    parts
+        .update(Supervisor::partitioned("parts", ALL, slow))
+        .await
+        .unwrap();
+    let info = parts.child("3").unwrap();
+    assert_eq!(info.stop_within, Some(Duration::from_secs(9)));
+    // Others may come and go beside them.
+    parts
+        .start_child(Scripted::spec("beside", script.clone()))
+        .await
+        .unwrap();
+    parts.stop_child("beside").await.unwrap();
+    parts.remove_child("beside").await.unwrap();
 }
