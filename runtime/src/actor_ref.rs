@@ -216,7 +216,8 @@ impl<A: Actor> ActorRef<A> {
     /// its capacity, and timers of its own wait there too. A pause belongs to the role:
     /// a life that begins meanwhile waits as well, after its start. A stop ends it for
     /// the life that is stopped, which then handles what it has accepted. The actor's
-    /// state is [`Paused`](crate::ActorState::Paused) meanwhile. Doing it again changes nothing.
+    /// state is [`Paused`](crate::ActorState::Paused) meanwhile, and who did it is told by
+    /// [`SupervisionEvent::Paused`](crate::SupervisionEvent::Paused). Doing it again changes nothing.
     ///
     /// For whoever is on call: to hold an actor still while what it needs is repaired.
     ///

@@ -35,7 +35,7 @@ use crate::mailbox::words::{Control, CutOff, Failed};
 use crate::metrics::Group;
 use crate::pause::Gate;
 use crate::registry::AnyTopic;
-use crate::role::{Asker, Boss, CauseCell, StateCell, asker};
+use crate::role::{Asker, Boss, CauseCell, StateCell, asker, current_actor};
 use crate::shared::Shared;
 use crate::simulation::{Moment, Step};
 use crate::snapshot::ActorState;
@@ -348,14 +348,29 @@ impl<A: Actor> ActorCell<A> {
     }
 
     pub(crate) fn pause(&self) {
-        if self.extras().gate.get_or_init(Arc::default).close() {
+        let gate = self.extras().gate.get_or_init(Arc::default);
+        let was_open = gate.close();
+        if gate.is_to_be_told() {
             self.control(self.mailbox.reading(false).incarnation, Control::Pause);
+        }
+        if was_open {
+            self.system
+                .tell(LevelFilter::INFO, || SupervisionEvent::Paused {
+                    supervisor: self.path.parent(),
+                    child: self.path.clone(),
+                    by: current_actor(),
+                });
         }
     }
 
     pub(crate) fn resume(&self) {
-        if let Some(gate) = self.gate() {
-            gate.open();
+        if self.gate().is_some_and(|gate| gate.open()) {
+            self.system
+                .tell(LevelFilter::INFO, || SupervisionEvent::Resumed {
+                    supervisor: self.path.parent(),
+                    child: self.path.clone(),
+                    by: current_actor(),
+                });
         }
     }
 

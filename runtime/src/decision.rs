@@ -20,7 +20,7 @@ use crate::metrics::Decision;
 use crate::shared::Shared;
 use crate::{Event, ExitReason, Path};
 
-/// What a supervisor has decided, or what it decides upon; any actor may subscribe to it.
+/// What a supervisor has decided, or what it decides upon, and who holds its children still; any actor may subscribe to it.
 ///
 /// Nothing is made for it before somebody does, and no supervisor ever waits for
 /// a subscriber: one whose mailbox is full misses the event, which is counted and
@@ -195,6 +195,26 @@ pub enum SupervisionEvent {
         supervisor: Path,
         /// What.
         order: SupervisionOrder,
+        /// The actor that wants it, if it is one.
+        by: Option<Path>,
+    },
+    /// An actor is [held still](crate::ActorRef::pause): once it has handled the message in hand. Logged as info.
+    #[non_exhaustive]
+    Paused {
+        /// Whose child it is; `None` for the root of the tree.
+        supervisor: Option<Path>,
+        /// Who it is.
+        child: Path,
+        /// The actor that wants it, if it is one.
+        by: Option<Path>,
+    },
+    /// An actor that was held still [may go on](crate::ActorRef::resume). Logged as info.
+    #[non_exhaustive]
+    Resumed {
+        /// Whose child it is; `None` for the root of the tree.
+        supervisor: Option<Path>,
+        /// Who it is.
+        child: Path,
         /// The actor that wants it, if it is one.
         by: Option<Path>,
     },
@@ -443,6 +463,22 @@ impl SupervisionEvent {
                 } else {
                     tracing::debug!(%supervisor, %order, by, "Ordered.");
                 }
+            }
+            SupervisionEvent::Paused {
+                supervisor,
+                child,
+                by,
+            } => {
+                let (supervisor, by) = (supervisor.as_ref().map(display), by.as_ref().map(display));
+                tracing::info!(supervisor, %child, by, "Paused.");
+            }
+            SupervisionEvent::Resumed {
+                supervisor,
+                child,
+                by,
+            } => {
+                let (supervisor, by) = (supervisor.as_ref().map(display), by.as_ref().map(display));
+                tracing::info!(supervisor, %child, by, "Resumed.");
             }
         }
     }

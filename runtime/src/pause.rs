@@ -18,9 +18,13 @@ impl Gate {
         self.is_closed.load(Ordering::SeqCst)
     }
 
-    /// Closes it; returns whether the life is to be told.
+    /// Closes it; returns whether it was open.
     pub(crate) fn close(&self) -> bool {
-        self.is_closed.store(true, Ordering::SeqCst);
+        !self.is_closed.swap(true, Ordering::SeqCst)
+    }
+
+    /// Whether the life is to be told that it is closed, which the caller does then.
+    pub(crate) fn is_to_be_told(&self) -> bool {
         !self.is_told.swap(true, Ordering::SeqCst)
     }
 
@@ -29,9 +33,11 @@ impl Gate {
         self.is_told.store(false, Ordering::SeqCst);
     }
 
-    pub(crate) fn open(&self) {
-        self.is_closed.store(false, Ordering::SeqCst);
+    /// Opens it; returns whether it was closed.
+    pub(crate) fn open(&self) -> bool {
+        let was_closed = self.is_closed.swap(false, Ordering::SeqCst);
         self.call();
+        was_closed
     }
 
     /// Lets whoever waits at it look around; where nobody does, the next one looks at once.

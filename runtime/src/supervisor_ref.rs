@@ -275,8 +275,8 @@ impl SupervisorRef {
 
     /// Lets a child handle no further message until it is resumed: see [`ActorRef::pause`](crate::ActorRef::pause).
     ///
-    /// Of a child that is a supervisor all actors are paused that are below it now;
-    /// who is started there later is not.
+    /// One that is down waits when it is started again. Of a child that is a supervisor
+    /// all actors are paused that are below it now; who is started there later is not.
     ///
     /// # Errors
     ///
@@ -296,14 +296,19 @@ impl SupervisorRef {
     }
 
     fn set_paused(&self, name: &str, is_paused: bool) -> Result<(), ChildInfoError> {
-        let path = self.child(name)?.path;
-        let mut roles = Vec::new();
+        let path = self.cell.path.join(name);
+        let known = self.look(|book| book.known_as(path.as_str()))?;
+        let (role, _) = known.ok_or_else(|| ChildInfoError::NotFound(path.clone()))?;
+        // One that is down is in no table, and is held still when it is up again.
+        let mut roles = vec![role];
         let registry = &self.cell.system.registry;
-        registry.for_each_shared(|role| {
-            if role.path().is_within(&path) {
-                roles.push(Arc::clone(role));
-            }
-        });
+        if roles.iter().any(|role| role.is_supervisor()) {
+            registry.for_each_shared(|role| {
+                if role.path().is_within(&path) && *role.path() != path {
+                    roles.push(Arc::clone(role));
+                }
+            });
+        }
         // Not under the lock of the table: whoever is waked for it is run by its executor's code.
         for role in roles {
             role.set_paused(is_paused);

@@ -156,3 +156,24 @@ async fn a_supervisor_pauses_a_child_and_all_actors_below_it_by_name() {
     system.stop().await;
     assert!(app.pause_child("other").is_err(), "it has stopped");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_child_that_is_down_can_be_paused_by_name_too_and_waits_when_it_is_up() {
+    let script = Script::default();
+    let system = start(app(&script)).await.unwrap();
+    let app = system.supervisor("app").unwrap();
+    app.stop_child("it").await.unwrap();
+    app.pause_child("it").unwrap();
+    app.restart_child("it").await.unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    it.tell(Say("one")).await.unwrap();
+    settle().await;
+    assert_eq!((state(&system), it.depth()), (ActorState::Paused, 1));
+    app.stop_child("it").await.unwrap();
+    app.resume_child("it").unwrap();
+    app.restart_child("it").await.unwrap();
+    settle().await;
+    assert_eq!(state(&system), ActorState::Running);
+    system.stop().await;
+    assert!(system.ledger().is_balanced());
+}

@@ -500,8 +500,15 @@ fn shown(event: &SupervisionEvent) -> String {
             Some(by) => format!("{by} wants of {supervisor}: {order}"),
             None => format!("wanted of {supervisor}: {order}"),
         },
+        Paused { child, by, .. } => format!("{child} is held still{}", whose(by)),
+        Resumed { child, by, .. } => format!("{child} goes on{}", whose(by)),
         other => format!("{other:?}"),
     }
+}
+
+fn whose(by: &Option<Path>) -> String {
+    by.as_ref()
+        .map_or_else(String::new, |by| format!(" by {by}"))
 }
 
 /// A root that watches, and `app` below it.
@@ -590,6 +597,51 @@ async fn s89_orders_are_told_with_what_becomes_of_them() {
             "top/app forgets top/app/it",
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn s89_who_is_held_still_is_told_of_and_who_did_it() {
+    let script = Script::default();
+    let tree = app()
+        .child(Scripted::spec("it", script.clone()))
+        .child(Scripted::spec("other", script.clone()));
+    let (system, log) = watched(tree).await;
+    let (records, _guard) = Records::listen();
+    let it = system.find::<Scripted>("top/app/it").unwrap();
+    let other = system.find::<Scripted>("top/app/other").unwrap();
+    log.clear();
+    it.resume();
+    it.pause();
+    it.pause();
+    let held = it.clone();
+    other.ask(with(move |_| held.resume())).await.unwrap();
+    system
+        .supervisor("top")
+        .unwrap()
+        .pause_child("app")
+        .unwrap();
+    settle().await;
+    let mut told = log.take();
+    let below = told.split_off(told.len() - 2);
+    assert_eq!(
+        told,
+        [
+            "top/app/it is held still",
+            "top/app/it goes on by top/app/other",
+        ]
+    );
+    for name in ["it", "other"] {
+        assert!(
+            below.contains(&format!("top/app/{name} is held still")),
+            "{below:?}"
+        );
+    }
+    let paused = records.take("Paused.");
+    assert_eq!(paused.len(), 3);
+    assert!(paused.iter().all(|paused| paused.level == Level::INFO));
+    assert_eq!(paused[0].field("child"), "top/app/it");
+    assert_eq!(records.take_one("Resumed.").field("by"), "top/app/other");
+    system.stop().await;
 }
 
 #[tokio::test(start_paused = true)]
