@@ -208,7 +208,7 @@ impl ChildCounts {
         self.specs += 1;
         self.active += usize::from(matches!(
             role.state(),
-            ActorState::Running | ActorState::Stopping
+            ActorState::Running | ActorState::Paused | ActorState::Stopping
         ));
         if role.is_supervisor() {
             self.supervisors += 1;

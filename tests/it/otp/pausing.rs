@@ -41,6 +41,12 @@ async fn a_paused_actor_handles_what_has_come_when_it_is_resumed_in_order() {
     }
     settle().await;
     assert_eq!((state(&system), it.depth()), (ActorState::Paused, 3));
+    let supervisor = system.supervisor("app").unwrap();
+    assert_eq!(
+        supervisor.count_children().unwrap().active,
+        1,
+        "it has a life"
+    );
     assert_eq!(script.log.take(), Vec::<String>::new());
     assert!(system.ready().is_ok(), "somebody wants it to wait");
     it.resume();
