@@ -630,11 +630,12 @@ impl<A: Actor> Life<A> {
         match self.phase {
             Phase::Start => {
                 self.timer = None;
-                self.phase = Phase::Work;
                 if self.desk.is_killed() {
-                    // What is seen of the role is another life's affair by now; the next step ends this one.
+                    // It never came up, and if it was cut off, what is seen of the role is another life's affair
+                    // by now; the next step ends this one.
                     return;
                 }
+                self.phase = Phase::Work;
                 cell.set_state(ActorState::Running);
                 cell.system.saw(&Step::Started {
                     path: cell.path.as_str(),
