@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use parking_lot::Mutex;
 
 use crate::error::ResendError;
-use crate::failure::{ShortType, guarded};
+use crate::failure::{ShortType, guarded, logged};
 use crate::line::TEXT_MAX;
 use crate::role::Role;
 use crate::{Failure, Path};
@@ -188,7 +188,7 @@ impl DeadLetters {
         let message = ShortType(message).to_string();
         let attempt = dead.attempt;
         // Logging runs the author's subscriber: not under the lock either.
-        tracing::debug!(actor = %path, message, %reason, attempt, text, "Dead letter.");
+        logged(|| tracing::debug!(actor = %path, message, %reason, attempt, text, "Dead letter."));
         let mut letter = DeadLetter {
             number: 0,
             at: SystemTime::now(),

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
-use crate::failure::say;
+use crate::failure::{logged, say};
 use crate::line::Line;
 use crate::metrics::Decision;
 use crate::shared::Shared;
@@ -352,11 +352,14 @@ impl Decision {
 
 impl SupervisionEvent {
     /// Writes it to the log.
-    ///
-    /// The fields are those of OTP's supervisor reports: `supervisor`, `context`,
-    /// `reason`, and the offender as `child`.
     #[cold]
     pub(crate) fn log(&self) {
+        logged(|| self.write());
+    }
+
+    /// The fields are those of OTP's supervisor reports: `supervisor`, `context`,
+    /// `reason`, and the offender as `child`.
+    fn write(&self) {
         use tracing::field::display;
         match self {
             SupervisionEvent::Started {

@@ -152,6 +152,10 @@ impl Failure {
     /// A newcomer who has set up no `tracing` subscriber still sees why an actor
     /// crashed, as they would see a plain panic.
     pub(crate) fn report(&self) {
+        logged(|| self.write());
+    }
+
+    fn write(&self) {
         if tracing::dispatcher::has_been_set() {
             tracing::error!(
                 actor = %self.0.path,
@@ -169,6 +173,11 @@ impl Failure {
             say(&format_args!("{self}"));
         }
     }
+}
+
+/// Writes to the log, which is code of the application's: a panic of it ends here.
+pub(crate) fn logged(record: impl FnOnce()) {
+    let _ = guarded(record);
 }
 
 /// Writes one line to standard error; where that is broken, as a closed pipe, there is nobody to tell.

@@ -48,7 +48,7 @@ use crate::core::biased::Biased;
 use crate::core::fence;
 use crate::core::queue::Queue;
 use crate::core::sync::{AtomicBool, AtomicU64, Ordering, relax};
-use crate::failure::guarded;
+use crate::failure::{guarded, logged};
 use crate::tally::{Dropped, Rejected};
 
 pub(crate) mod counts;
@@ -203,7 +203,7 @@ impl Woken {
     fn wake_all(self) {
         for waker in self.0 {
             if guarded(|| waker.wake()).is_err() {
-                tracing::error!("A waker of a sender that waited for room panicked.");
+                logged(|| tracing::error!("A waker of a sender that waited for room panicked."));
             }
         }
     }

@@ -18,6 +18,7 @@ use crate::core::fence;
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::driver::{Driver, Simulation};
 use crate::error::{Escalated, FindError, NotReady, ResendError, StartError};
+use crate::failure::logged;
 use crate::metrics::{Family, Ledger, Meters};
 use crate::pool::Pool;
 use crate::registry::{Delivery, Registry};
@@ -603,10 +604,12 @@ impl System {
             Ok(mut signals) => {
                 self.shared.handle.spawn(async move {
                     let (signal, _) = signals.next().await;
-                    tracing::info!(
-                        signal,
-                        "Stopping; a second signal ends the process at once."
-                    );
+                    logged(|| {
+                        tracing::info!(
+                            signal,
+                            "Stopping; a second signal ends the process at once."
+                        );
+                    });
                     // Whoever waited may have gone.
                     let _ = first.send(signal);
                     let (_, code) = signals.next().await;

@@ -29,7 +29,7 @@ use parking_lot::Mutex;
 use crate::clock;
 use crate::core::ready::Progress;
 use crate::driver::{Driver, Simulation};
-use crate::failure::ShortType;
+use crate::failure::{ShortType, logged};
 use crate::shared::Shared;
 use crate::waits::{Node, Seen, WaitsFor};
 use crate::{Event, Path};
@@ -309,7 +309,7 @@ impl Watcher {
 fn tell<E: Event>(system: &Arc<Shared>, event: E, log: fn(&E)) {
     let of = Arc::clone(system);
     system.handle.spawn(async move {
-        log(&event);
+        logged(|| log(&event));
         of.registry.publish_if_heard(&event);
     });
 }

@@ -5,8 +5,10 @@ use std::pin::pin;
 use std::task::{Context as Cx, Waker};
 use std::time::Duration;
 
+use greenroom::StartChildError;
 use greenroom::prelude::*;
 use greenroom_it::*;
+use tracing::{Metadata, Subscriber, span};
 
 use super::start;
 
@@ -318,4 +320,97 @@ async fn a_child_that_came_up_when_the_stop_was_ordered_handles_what_it_has() {
         assert_eq!(script.log.take(), ["one", "two"], "{begun:?}");
         assert!(system.ledger().is_balanced());
     }
+}
+
+/// A log that panics at each record of the runtime.
+struct Broken;
+
+impl Subscriber for Broken {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target().starts_with("greenroom")
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        panic!("the log is broken");
+    }
+
+    fn enter(&self, _: &span::Id) {}
+
+    fn exit(&self, _: &span::Id) {}
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_that_panics_ends_nobody() {
+    let _broken = tracing::subscriber::set_default(Broken);
+    let script = Script::default();
+    let retried = Scripted::spec("retried", script.clone()).retry::<Fail>(2);
+    let tree = lone(&script).child(retried);
+    let system = start(tree).await.unwrap();
+    let app = system.supervisor("app").unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    for text in ["once", "twice"] {
+        it.tell(Fail(text)).await.unwrap();
+        it.ask(Echo(1)).await.unwrap();
+    }
+    let retried = system.find::<Scripted>("app/retried").unwrap();
+    retried.tell(Fail("again")).await.unwrap();
+    retried.ask(Echo(1)).await.unwrap();
+    let new = Scripted::spec("new", script.clone());
+    let new = app.start_child(new).await.unwrap();
+    new.pause();
+    new.tell(Say("left")).await.unwrap();
+    new.kill();
+    app.stop_child("it").await.unwrap();
+    app.restart_child("it").await.unwrap();
+    it.ask(Echo(1)).await.unwrap();
+    settle().await;
+    assert_eq!(app.count_children().unwrap().active, 3);
+    system.stop().await;
+    assert!(system.ledger().is_balanced(), "{}", system.ledger());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_has_itself_killed_is_said_to_have_failed() {
+    struct Selfless;
+    impl Actor for Selfless {
+        type Args = ();
+        type Error = Infallible;
+        async fn start((): (), cx: &mut Context<Self>) -> Result<Self, Infallible> {
+            cx.me().kill();
+            Ok(Selfless)
+        }
+    }
+    let script = Script {
+        stop_takes: SECOND,
+        ..Script::default()
+    };
+    let system = start(lone(&script)).await.unwrap();
+    let app = system.supervisor("app").unwrap();
+    // Started on the spot, and by the supervisor, which is busy with another order.
+    for is_busy in [false, true] {
+        let stop = async {
+            if is_busy {
+                app.stop_child("it").await.unwrap();
+            }
+        };
+        let begin = async {
+            if is_busy {
+                settle().await;
+            }
+            app.start_child(Selfless::spec("selfless", ())).await
+        };
+        let ((), begun) = tokio::join!(stop, begin);
+        let error = begun.unwrap_err();
+        assert!(matches!(error, StartChildError::Failed(_)), "{error}");
+        assert!(app.child("selfless").is_err(), "it is forgotten");
+    }
+    system.stop().await;
 }

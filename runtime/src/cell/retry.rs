@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::ActorCell;
 use crate::dead_letter::{Dead, DeadLetterReason, Kept, NotSent};
 use crate::envelope::{self, Letter};
-use crate::failure::{Failure, Panic, ShortType, guarded};
+use crate::failure::{Failure, Panic, ShortType, guarded, logged};
 use crate::mailbox::words::{Admission, Failed, Overflow, WhenFull};
 use crate::pool::count_messages;
 use crate::role::Role;
@@ -247,7 +247,9 @@ impl<A: Actor> ActorCell<A> {
                 name: message,
             });
             let message = ShortType(message);
-            tracing::debug!(actor = %self.path, incarnation, %message, "Is to be tried again.");
+            logged(
+                || tracing::debug!(actor = %self.path, incarnation, %message, "Is to be tried again."),
+            );
             return;
         }
         let mut dead = match last {
@@ -269,7 +271,8 @@ impl<A: Actor> ActorCell<A> {
     /// Makes dead letters of all that was left in the mailbox; what later ones would push out at once is counted only.
     pub(crate) fn bury_all(&self, incarnation: u64, left: VecDeque<Letter<A>>) {
         let (letters, reason) = (&self.system.dead_letters, DeadLetterReason::Stopped);
-        let is_logged = tracing::enabled!(tracing::Level::DEBUG);
+        // Whether it wants them is asked of the author's subscriber.
+        let is_logged = guarded(|| tracing::enabled!(tracing::Level::DEBUG)).unwrap_or(false);
         let (unseen, mut passed) = (left.len().saturating_sub(letters.capacity()), 0);
         for (n, mut letter) in left.into_iter().enumerate() {
             let table = letter.table();
