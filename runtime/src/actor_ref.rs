@@ -20,7 +20,7 @@ use crate::role::{Role, is_in_actor, wait_after_all};
 use crate::shared::after;
 use crate::stop::Stop;
 use crate::waits::{Asking, Awaited};
-use crate::watchers::Watched;
+use crate::watchers::{Linked, Watched};
 use crate::{Actor, Handler, Message, Path};
 
 /// How long an [`ask`](ActorRef::ask) waits for its reply unless it says otherwise.
@@ -261,8 +261,8 @@ impl<A: Actor> ActorRef<A> {
         self.cell.resume();
     }
 
-    pub(crate) fn watched(&self) -> Arc<dyn Watched> {
-        Arc::clone(&self.cell) as Arc<dyn Watched>
+    pub(crate) fn watched(&self) -> Arc<dyn Linked> {
+        Arc::clone(&self.cell) as Arc<dyn Linked>
     }
 
     /// Returns this reference as one that only knows the message.

@@ -24,8 +24,8 @@ use crate::role::{CUT_OFF_AFTER, Ended, Role};
 use crate::shared::after as in_future;
 use crate::simulation::Step;
 use crate::snapshot::ActorState;
-use crate::watchers::{Watched, Watcher, link, unlink, watch};
-use crate::{Actor, ActorRef, Down, Event, Handler, Message, Monitor, Path, System};
+use crate::watchers::{Linked, Watched, Watcher, link, unlink, watch};
+use crate::{Actor, ActorRef, Down, Event, Handler, Message, Monitor, Path, SupervisorRef, System};
 
 /// What a life of an actor can do; every handler gets it.
 ///
@@ -438,11 +438,25 @@ impl<A: Actor> Context<A> {
     where
         A: Handler<Down>,
     {
-        let role = other.watched();
-        let teller = Teller::new(&self.cell, self.incarnation, &role);
+        self.watch(&(other.watched() as Arc<dyn Watched>))
+    }
+
+    /// The same for a supervisor: it ends when it gives up, shuts itself down, or is stopped, with all that is below it.
+    pub fn monitor_supervisor(&mut self, other: &SupervisorRef) -> Monitor
+    where
+        A: Handler<Down>,
+    {
+        self.watch(&other.watched())
+    }
+
+    fn watch(&mut self, role: &Arc<dyn Watched>) -> Monitor
+    where
+        A: Handler<Down>,
+    {
+        let teller = Teller::new(&self.cell, self.incarnation, role);
         let watcher: Arc<dyn Watcher> = Arc::new(teller);
         self.rare().watch(&watcher);
-        watch(&*role, Arc::clone(&watcher));
+        watch(&**role, Arc::clone(&watcher));
         Monitor::new(watcher)
     }
 
@@ -465,7 +479,7 @@ impl<A: Actor> Context<A> {
     /// follows. Nothing is trapped, as OTP would say: who wants to be told of an
     /// end, and to live, [monitors](Self::monitor).
     pub fn link<B: Actor>(&mut self, other: &ActorRef<B>) {
-        let mine = Arc::clone(&self.cell) as Arc<dyn Watched>;
+        let mine = Arc::clone(&self.cell) as Arc<dyn Linked>;
         link(&mine, self.incarnation, &other.watched());
     }
 

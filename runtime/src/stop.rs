@@ -13,13 +13,13 @@ use tokio::time::Sleep;
 
 use crate::role::wait_for_end;
 use crate::waits::Edge;
-use crate::watchers::{Seat, Watched, Watcher, watch_running};
+use crate::watchers::{Linked, Seat, Watched, Watcher, watch_running};
 use crate::{Down, ExitReason, StopError};
 
 /// The future of [`ActorRef::stop`](crate::ActorRef::stop).
 #[must_use = "nobody is told to stop until the future is awaited"]
 pub struct Stop {
-    role: Arc<dyn Watched>,
+    role: Arc<dyn Linked>,
     within: Option<Duration>,
     told: Option<Told>,
 }
@@ -34,7 +34,7 @@ struct Told {
 }
 
 impl Stop {
-    pub(crate) fn new(role: Arc<dyn Watched>) -> Self {
+    pub(crate) fn new(role: Arc<dyn Linked>) -> Self {
         Stop {
             role,
             within: None,
@@ -57,7 +57,7 @@ impl Stop {
         let (sender, end) = oneshot::channel();
         let watcher = Arc::new(Awaiting {
             end: Mutex::new(Some(sender)),
-            seat: Seat::at(&self.role),
+            seat: Seat::at(&(Arc::clone(&self.role) as Arc<dyn Watched>)),
         });
         let Some(life) = watch_running(&*self.role, Arc::clone(&watcher) as Arc<dyn Watcher>)
         else {

@@ -12,7 +12,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use std::time::Duration;
 
 use greenroom_supervision::{AutoShutdown, Backoff, ChildId, Exit, Law, Limit, Strategy, Verdict};
@@ -22,6 +22,7 @@ use tokio::time::Instant;
 use tracing::level_filters::LevelFilter;
 
 use crate::book::{Book, Lead, is_first_start};
+use crate::core::once::OnceBox;
 use crate::error::StartChildError;
 use crate::failure::{Cause, During, catch};
 use crate::metrics::{Decision, Group, SUPERVISORS};
@@ -32,11 +33,13 @@ use crate::role::{
 };
 use crate::shared::{Shared, after as in_future};
 use crate::snapshot::{ActorState, Seen};
+use crate::watchers::Watchers;
 use crate::{Failure, Path, StartCause, SupervisionEvent};
 
 mod orders;
 mod stopping;
 mod telling;
+mod watched;
 
 use stopping::Dying;
 
@@ -66,6 +69,10 @@ pub(crate) struct SupervisorCell {
     commands: Arc<Semaphore>,
     /// Where the running life is reached.
     lead: Mutex<Option<Arc<Lead>>>,
+    /// There is no next life, unless somebody starts the role anew.
+    retired: AtomicBool,
+    /// Few supervisors are watched.
+    watchers: OnceBox<Watchers>,
 }
 
 const RUN: u8 = 0;
@@ -119,6 +126,8 @@ impl SupervisorCell {
             order: AtomicU8::new(RUN),
             commands: Arc::new(Semaphore::new(COMMANDS_MAX)),
             lead: Mutex::new(None),
+            retired: AtomicBool::new(false),
+            watchers: OnceBox::new(),
         })
     }
 
@@ -196,11 +205,16 @@ impl Role for SupervisorCell {
 
     fn launch(self: Arc<Self>, boss: Boss, cause: StartCause) -> Launched {
         self.cause.set(cause);
-        let incarnation = self.incarnation.fetch_add(1, Ordering::Relaxed) + 1;
+        self.retired.store(false, Ordering::Release);
         let (notes, inbox) = mpsc::unbounded_channel();
         self.order.store(RUN, Ordering::Release);
-        let lead = Lead::new(notes, Book::new(Arc::clone(&self), incarnation));
-        *self.lead.lock() = Some(Arc::clone(&lead));
+        let (incarnation, lead) = {
+            let mut place = self.lead.lock();
+            let incarnation = self.incarnation.fetch_add(1, Ordering::Relaxed) + 1;
+            let lead = Lead::new(notes, Book::new(Arc::clone(&self), incarnation));
+            *place = Some(Arc::clone(&lead));
+            (incarnation, lead)
+        };
         self.state.set(ActorState::Starting);
         self.group.count_start();
         let life = Life::new(Arc::clone(&self), incarnation, inbox, lead);
@@ -218,6 +232,7 @@ impl Role for SupervisorCell {
                 }
             };
             *cell.lead.lock() = None;
+            cell.fall(incarnation, || ended.exit_reason());
             let event = || SupervisionEvent::Ended {
                 supervisor: cell.path.parent(),
                 child: cell.path.clone(),
@@ -258,8 +273,12 @@ impl Role for SupervisorCell {
         for (role, _) in children.iter().rev() {
             role.retire();
         }
+        self.retired.store(true, Ordering::Release);
         self.state.set(ActorState::Stopped);
         self.system.registry.unregister(&self.path);
+        // See `watchers::watch`.
+        fence(Ordering::SeqCst);
+        self.tell_watchers(true);
     }
 
     fn stop_within(&self) -> Option<Duration> {
@@ -278,6 +297,7 @@ impl Role for SupervisorCell {
         for (role, _) in &children {
             role.announce();
         }
+        self.tell_watchers(false);
     }
 
     fn state(&self) -> ActorState {

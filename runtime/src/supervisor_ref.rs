@@ -15,6 +15,7 @@ use crate::role::{
     Asker, Change, Note, Order, Refusal, Reply, Role, Standing, asker, current_actor,
 };
 use crate::supervisor::SupervisorCell;
+use crate::watchers::Watched;
 use crate::{
     Actor, ActorRef, ChildCounts, ChildInfo, ChildInfoError, Path, RemoveChildError,
     RestartChildError, Spec, StartChildError, StopChildError, Supervisor, UpdateError,
@@ -37,6 +38,10 @@ impl SupervisorRef {
 
     pub(crate) fn cell(&self) -> &SupervisorCell {
         &self.cell
+    }
+
+    pub(crate) fn watched(&self) -> Arc<dyn Watched> {
+        Arc::clone(&self.cell) as Arc<dyn Watched>
     }
 
     /// Returns the supervisor's place in the tree.

@@ -42,6 +42,10 @@ pub(crate) trait Watched: Send + Sync {
     fn life(&self) -> (u64, bool);
     /// Whether there is no next life, unless somebody starts the role anew.
     fn is_retired(&self) -> bool;
+}
+
+/// An actor's role, whose lives can be ended by others too; a supervisor's are the affair of the one above it.
+pub(crate) trait Linked: Watched {
     /// Asks this life to end normally after the current message.
     fn end(&self, incarnation: u64);
     /// Lets this life hear that one that it was linked to has ended.
@@ -244,7 +248,7 @@ struct Link {
 }
 
 struct End {
-    role: Weak<dyn Watched>,
+    role: Weak<dyn Linked>,
     identity: usize,
     life: u64,
 }
@@ -297,7 +301,7 @@ impl Link {
 }
 
 /// Links the life of `mine`, if it still goes on, to that of `other` which goes on, or to the next one.
-pub(crate) fn link(mine: &Arc<dyn Watched>, life: u64, other: &Arc<dyn Watched>) {
+pub(crate) fn link(mine: &Arc<dyn Linked>, life: u64, other: &Arc<dyn Linked>) {
     let (me, them) = (mine.identity(), other.identity());
     if me == them {
         return;
@@ -312,7 +316,7 @@ pub(crate) fn link(mine: &Arc<dyn Watched>, life: u64, other: &Arc<dyn Watched>)
         if known.is_some_and(|link| link.life_of(&**other) == their_life) {
             return;
         }
-        let end = |role: &Arc<dyn Watched>, life| End {
+        let end = |role: &Arc<dyn Linked>, life| End {
             role: Arc::downgrade(role),
             identity: role.identity(),
             life,

@@ -10,7 +10,7 @@ use tokio::time::Sleep;
 use super::ActorCell;
 use crate::mailbox::words::Control;
 use crate::waits::Node;
-use crate::watchers::{LinkedEnd, Watched, Watchers};
+use crate::watchers::{Linked, LinkedEnd, Watched, Watchers};
 use crate::{Actor, ExitReason, Path};
 
 impl<A: Actor> ActorCell<A> {
@@ -58,7 +58,9 @@ impl<A: Actor> Watched for ActorCell<A> {
     fn is_retired(&self) -> bool {
         self.retired.load(Ordering::Acquire)
     }
+}
 
+impl<A: Actor> Linked for ActorCell<A> {
     fn end(&self, incarnation: u64) {
         self.control(incarnation, Control::End);
     }

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use greenroom::prelude::*;
-use greenroom::{Down, ExitReason, FailureKind, Monitor, StopError};
+use greenroom::{Down, ExitReason, FailureKind, Monitor, StopError, SupervisorRef};
 use greenroom_it::*;
 
 use super::start;
@@ -608,4 +608,70 @@ async fn g14_an_end_of_another_kind_is_told_to_who_waits_for_it() {
         ),
         "{error}"
     );
+}
+
+/// In OTP a supervisor is a process like others.
+#[tokio::test(start_paused = true)]
+async fn m04_the_end_of_a_supervisor_is_told_once_the_one_above_it_has_decided() {
+    let log = Log::default();
+    let below = Supervisor::one_for_one("below")
+        .restart_limit(0, SECOND)
+        .restart(Restart::Transient)
+        .child(Scripted::spec("it", Script::default()));
+    let again = Supervisor::one_for_one("again")
+        .restart_limit(0, SECOND)
+        .child(Scripted::spec("it", Script::default()));
+    let tree = Supervisor::one_for_one("app")
+        .restart_limit(10, SECOND)
+        .backoff(Backoff::none())
+        .child(Party::spec("a", log.clone()))
+        .child(below)
+        .child(again);
+    let system = start(tree).await.unwrap();
+    let a = system.find::<Party>("app/a").unwrap();
+    let watch = |supervisor: &SupervisorRef| {
+        let supervisor = supervisor.clone();
+        now(move |cx| drop(cx.monitor_supervisor(&supervisor)))
+    };
+    let find = |path| system.supervisor(path).unwrap();
+    let (app, below, again) = (find("app"), find("app/below"), find("app/again"));
+    for supervisor in [&below, &again, &again] {
+        a.ask(watch(supervisor)).await.unwrap();
+    }
+    log.clear();
+    for path in ["app/below/it", "app/again/it"] {
+        let it = system.find::<Scripted>(path).unwrap();
+        it.tell(Fail("died")).await.unwrap();
+        settle().await;
+    }
+    let gone = "app/below 1 was shut down; free, 0 heard";
+    let back = "app/again 1 was shut down; free, 0 heard";
+    assert_eq!(
+        log.take(),
+        [gone, back, back].map(|line| format!("a: {line}"))
+    );
+    // Who is down for good is told of at once, who was started again when that life ends, and who has been
+    // left nobody hears of.
+    a.ask(watch(&below)).await.unwrap();
+    settle().await;
+    assert_eq!(
+        log.take(),
+        ["a: app/below 1 was not running; free, 0 heard"]
+    );
+    app.restart_child("below").await.unwrap();
+    for supervisor in [&below, &again] {
+        a.ask(watch(supervisor)).await.unwrap();
+    }
+    let cancelled = again.clone();
+    a.ask(now(move |cx| cx.monitor_supervisor(&cancelled).cancel()))
+        .await
+        .unwrap();
+    app.stop_child("below").await.unwrap();
+    app.stop_child("again").await.unwrap();
+    settle().await;
+    let ends =
+        ["app/below", "app/again"].map(|path| format!("a: {path} 2 was shut down; free, 0 heard"));
+    assert_eq!(log.take(), ends);
+    system.stop().await;
+    assert!(system.ledger().is_balanced());
 }
