@@ -243,7 +243,9 @@ impl List {
 /// What binds two lives.
 struct Link {
     /// It was taken back: whoever is told of an end of the other has nothing to do with it any more.
-    is_off: AtomicBool,
+    ///
+    /// Shared with the link in whose place it came, of an earlier life whose end may have come and not been heard yet.
+    is_off: Arc<AtomicBool>,
     ends: [End; 2],
 }
 
@@ -321,8 +323,11 @@ pub(crate) fn link(mine: &Arc<dyn Linked>, life: u64, other: &Arc<dyn Linked>) {
             identity: role.identity(),
             life,
         };
+        // Of earlier lives at most one side has one: each would have to be older than the other.
+        let earlier = known.or_else(|| their_list.links.get(&me));
+        let is_off = earlier.map_or_else(Arc::default, |link| Arc::clone(&link.is_off));
         let link = Arc::new(Link {
-            is_off: AtomicBool::new(false),
+            is_off,
             ends: [end(mine, life), end(other, their_life)],
         });
         my_list.links.insert(them, Arc::clone(&link));

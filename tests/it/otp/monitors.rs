@@ -436,6 +436,30 @@ async fn m08_no_end_of_another_comes_after_the_link_was_taken_back() {
     }
 }
 
+/// The link that is taken back stands in the place of the one whose end has come.
+#[tokio::test(start_paused = true)]
+async fn m08_an_end_that_has_come_is_taken_back_though_the_next_life_was_linked_since() {
+    for by_other in [false, true] {
+        let it = two(Restart::Permanent).await;
+        it.a_links_b().await;
+        let (a, b) = (it.a.clone(), it.b.clone());
+        let unlinks = go(move |cx| {
+            Box::pin(async move {
+                b.tell(boom()).await.unwrap();
+                tokio::time::sleep(SECOND).await;
+                if by_other {
+                    b.ask(now(move |cx| cx.link(&a))).await.unwrap();
+                } else {
+                    cx.link(&b);
+                }
+                cx.unlink(&b);
+            })
+        });
+        it.a.ask(unlinks).await.unwrap();
+        assert_eq!(it.settled().await, ["b: start 2"], "{by_other}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn m09_links_made_and_taken_back_from_both_sides_at_once_lose_nothing() {
     let it = two(Restart::Permanent).await;
