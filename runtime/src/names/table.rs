@@ -297,27 +297,27 @@ impl<K: Key, R: Clone + Send + Sync + 'static, V: Send + Sync + 'static> Table<K
         let mut meant = self.own_of(cx, key);
         meant.retain(|entry| is_meant(&entry.value));
         let mut after = After::new();
-        cx.cell().with_holdings(cx.incarnation(), |holdings| {
-            let Some(held) = self.held(holdings) else {
-                return;
-            };
+        let left = cx.cell().with_holdings(cx.incarnation(), |holdings| {
+            let held = self.held(holdings)?;
             let mut shard = self.shard(key).write();
             for entry in &meant {
                 shard.remove(key, entry.number, &mut after);
             }
-            let left = held.keys.get_mut(key).is_none_or(|numbers| {
+            let is_gone = held.keys.get_mut(key).is_none_or(|numbers| {
                 numbers.retain(|number| meant.iter().all(|entry| entry.number != *number));
                 numbers.is_empty()
             });
-            if left {
+            if is_gone {
                 after
                     .keys
                     .extend(held.keys.remove_entry(key).map(|(key, _)| key));
             }
             self.let_go_of_nothing(holdings);
+            Some(meant.len())
         });
         after.settle();
-        meant.len()
+        // A life that was cut off while its condition was asked has left nothing.
+        left.flatten().unwrap_or(0)
     }
 
     /// The entries that this actor has under the key.
