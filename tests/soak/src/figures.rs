@@ -127,6 +127,23 @@ pub(crate) fn resident() -> Result<u64, Broken> {
     }
 }
 
+/// For how long the workers of this process were ready and did not run, all together: other programs had the processors.
+pub(crate) fn kept_waiting() -> Result<Duration, Broken> {
+    let mut nanos = 0;
+    for thread in fs::read_dir("/proc/self/task")? {
+        let thread = thread?.path();
+        let name = fs::read_to_string(thread.join("comm"))?;
+        let number = name.trim().strip_prefix("greenroom-");
+        if number.is_none_or(|n| n.parse::<usize>().is_err()) {
+            continue;
+        }
+        let times = fs::read_to_string(thread.join("schedstat"))?;
+        let waited = times.split(' ').nth(1).and_then(|n| n.parse::<u64>().ok());
+        nanos += waited.unwrap_or_default();
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
 /// Dice that fall the same way for the same seed (Steele et al., SplitMix64).
 pub(crate) struct Dice(pub(crate) u64);
 

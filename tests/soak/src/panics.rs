@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
@@ -12,13 +14,14 @@ use greenroom::prelude::*;
 use parking_lot::Mutex;
 
 use crate::Plan;
-use crate::figures::{Broken, Dice, Report, Times, at_rest};
+use crate::figures::{Broken, Dice, Report, Times, at_rest, kept_waiting};
 
 const ACTORS: usize = 10_000;
 const PANICS_PER_SECOND: u64 = 1_000;
 /// How long the load is measured that there can be.
 const PEAK_TIME: Duration = Duration::from_secs(3);
-/// How many messages a source sends at most before it lets others run: few, so that it is a load and no tide.
+/// How many messages a source sends at most before it lets others run: few, so that it is a load and no tide, also
+/// when it makes up for a time in which the machine did something else.
 const BATCH: u64 = 64;
 
 /// What all share.
@@ -91,7 +94,8 @@ struct Source {
     begun: Instant,
     pace: u64,
     sent: u64,
-    poisoned: u64,
+    /// When the next one is poisoned, in seconds after `begun`.
+    poison_at: f64,
     sources: u64,
 }
 
@@ -122,7 +126,7 @@ impl Actor for Source {
             begun: Instant::now(),
             pace: u64::MAX,
             sent: 0,
-            poisoned: 0,
+            poison_at: 0.0,
             sources: args.sources,
         })
     }
@@ -135,36 +139,60 @@ impl Handler<Go> for Source {
         }
         let pace = self.field.pace.load(Ordering::Relaxed);
         if pace != self.pace {
-            (self.pace, self.begun) = (pace, Instant::now());
-            (self.sent, self.poisoned) = (0, 0);
+            (self.pace, self.begun, self.sent) = (pace, Instant::now(), 0);
+            self.poison_at = self.pause();
         }
-        let (due, poisons_due) = match pace {
-            u64::MAX => (self.sent + BATCH, 0),
-            pace => {
-                let seconds = self.begun.elapsed().as_secs_f64();
-                let each = PANICS_PER_SECOND as f64 / self.sources as f64;
-                ((seconds * pace as f64) as u64, (seconds * each) as u64)
-            }
+        let seconds = self.begun.elapsed().as_secs_f64();
+        let (due, poisons_until) = match pace {
+            u64::MAX => (self.sent + BATCH, 0.0),
+            pace => ((seconds * pace as f64) as u64, seconds),
         };
         let until = due.min(self.sent + BATCH);
         while self.sent < until {
-            let worker = &self.workers[self.dice.below(self.workers.len())];
-            if self.poisoned < poisons_due {
-                self.poisoned += 1;
-                self.sent += 1;
+            let worker = self.dice.below(self.workers.len());
+            if self.poison_at <= poisons_until {
                 let poison = Some(self.field.poisons.fetch_add(1, Ordering::Relaxed));
                 self.field.sent.fetch_add(1, Ordering::Relaxed);
-                worker.tell(Job { poison }).await?;
+                self.workers[worker].tell(Job { poison }).await?;
+                self.sent += 1;
+                self.poison_at += self.pause();
             }
             // Behind a poisoned one there is a message to be handled next.
-            worker.tell(Job { poison: None }).await?;
+            self.workers[worker].tell(Job { poison: None }).await?;
             self.sent += 1;
             self.field.sent.fetch_add(1, Ordering::Relaxed);
         }
         // A timer would be a millisecond's load at a time.
         cx.me().tell(Go).await?;
+        // What it tells itself it would handle in the same run, as often as a run has messages.
+        others_first().await;
         Ok(())
     }
+}
+
+impl Source {
+    /// Draws the time to the next poisoned message, in seconds.
+    ///
+    /// Exponential, as of a source that does not know when the last one was. Panics in step would meet each other
+    /// all the time, and the ticks of the machine's scheduler always or never.
+    fn pause(&mut self) -> f64 {
+        // Above 0 and at most 1.
+        let part = ((self.dice.next() >> 11) + 1) as f64 / (1_u64 << 53) as f64;
+        -part.ln() * self.sources as f64 / PANICS_PER_SECOND as f64
+    }
+}
+
+/// Returns when all that is ready at this moment has had its turn.
+async fn others_first() {
+    let mut has_waited = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut has_waited, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 pub(crate) async fn check(plan: Plan) -> Result<Report, Broken> {
@@ -214,6 +242,7 @@ pub(crate) async fn check(plan: Plan) -> Result<Report, Broken> {
     let peak = handled as f64 / begun.elapsed().as_secs_f64();
 
     let before = field.handled.load(Ordering::Relaxed);
+    let waited_before = kept_waiting()?;
     field
         .pace
         .store((peak / 2.0 / sources as f64) as u64, Ordering::Relaxed);
@@ -221,6 +250,7 @@ pub(crate) async fn check(plan: Plan) -> Result<Report, Broken> {
     tokio::time::sleep(plan.time).await;
     let took = begun.elapsed();
     let handled = field.handled.load(Ordering::Relaxed) - before;
+    let waited = kept_waiting()?.saturating_sub(waited_before);
     field.is_over.store(true, Ordering::Relaxed);
     at_rest(&system).await?;
 
@@ -256,6 +286,12 @@ pub(crate) async fn check(plan: Plan) -> Result<Report, Broken> {
     report.count("poisoned messages among the dead letters", letters, poisons);
     report.count("there twice", twice, 0);
     report.count("other dead letters", others, 0);
+    // What the times below have of it is the machine's.
+    let waited = waited.as_secs_f64() / seconds / sources as f64 * 100.0;
+    report.tell(
+        "workers ready and not run, % of the time",
+        format!("{waited:.1}"),
+    );
     report.tell("times from panic to next message", recovered.len());
     let us = Duration::from_micros;
     report.time(
