@@ -1,24 +1,24 @@
-//! Ten million starts and stops: the tables are empty afterwards, and memory is what it was.
+//! Ten million starts and stops, and as many monitors: the tables are empty afterwards, and memory is what it was.
 
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
-use greenroom::StopChildError;
 use greenroom::prelude::*;
+use greenroom::{StopChildError, SupervisorRef};
 
-use crate::Plan;
 use crate::figures::{Broken, Report, at_rest, resident, until};
+use crate::{Plan, monitors};
 
-const TIMES: u64 = 10_000_000;
+pub(crate) const TIMES: u64 = 10_000_000;
 /// So many live on beside them, as in a service; what the allocator does is small against these.
-const IDLE: usize = 100_000;
+pub(crate) const IDLE: usize = 100_000;
 /// How many children there are at a time.
-const AT_A_TIME: u64 = 100;
+pub(crate) const AT_A_TIME: u64 = 100;
 
 /// Ends as soon as it is told to.
-struct Fly;
+pub(crate) struct Fly;
 
-struct Die;
+pub(crate) struct Die;
 
 impl Message for Die {
     type Reply = ();
@@ -65,23 +65,36 @@ impl Handler<Round> for Swarm {
         cx: &mut Context<Self>,
     ) -> Result<Result<(), String>, BoxError> {
         let flies = cx.system().supervisor("soak/flies")?;
-        let mut all = Vec::with_capacity(AT_A_TIME as usize);
-        for fly in 0..AT_A_TIME {
-            let name = format!("{n}-{fly}");
-            let spec = Fly::spec(name, ()).restart(Restart::Temporary);
-            match flies.start_child(spec).await {
-                Ok(fly) => all.push(fly),
-                Err(error) => return Ok(Err(error.to_string())),
-            }
-        }
+        let all = match start_flies(&flies, &n.to_string()).await {
+            Ok(all) => all,
+            Err(error) => return Ok(Err(error)),
+        };
         for fly in &all {
             fly.tell(Die).await?;
         }
-        // Answered when the supervisor has seen all ends before it: so none are heaped up.
-        match flies.stop_child("nobody").await {
-            Err(StopChildError::NotFound(_)) => Ok(Ok(())),
-            other => Ok(Err(format!("nobody was stopped: {other:?}"))),
-        }
+        Ok(see_ends(&flies).await)
+    }
+}
+
+/// Starts as many as there are at a time.
+pub(crate) async fn start_flies(
+    flies: &SupervisorRef,
+    round: &str,
+) -> Result<Vec<ActorRef<Fly>>, String> {
+    let mut all = Vec::with_capacity(AT_A_TIME as usize);
+    for fly in 0..AT_A_TIME {
+        let spec = Fly::spec(format!("{round}-{fly}"), ()).restart(Restart::Temporary);
+        let started = flies.start_child(spec).await;
+        all.push(started.map_err(|error| error.to_string())?);
+    }
+    Ok(all)
+}
+
+/// Returns when the supervisor has seen all ends that there were before: so none are heaped up.
+pub(crate) async fn see_ends(flies: &SupervisorRef) -> Result<(), String> {
+    match flies.stop_child("nobody").await {
+        Err(StopChildError::NotFound(_)) => Ok(()),
+        other => Err(format!("nobody was stopped: {other:?}")),
     }
 }
 
@@ -90,12 +103,14 @@ pub(crate) async fn check(plan: Plan) -> Result<Report, Broken> {
     let tree = Supervisor::one_for_one("soak")
         .child(Supervisor::dynamic("flies"))
         .child(Supervisor::dynamic("idle"))
+        .child(Supervisor::dynamic("watchmen"))
         .child(Swarm::spec("swarm", ()));
     let system = System::builder().seed(plan.seed).start(tree).await?;
     let swarm = system.find::<Swarm>("soak/swarm")?;
     let idle = system.supervisor("soak/idle")?;
+    let mut watched = Vec::with_capacity(IDLE);
     for n in 0..IDLE {
-        idle.start_child(Fly::spec(n.to_string(), ())).await?;
+        watched.push(idle.start_child(Fly::spec(n.to_string(), ())).await?);
     }
     let mut before = 0;
     let begun = Instant::now();
@@ -111,18 +126,17 @@ pub(crate) async fn check(plan: Plan) -> Result<Report, Broken> {
     let took = begun.elapsed();
     at_rest(&system).await?;
     let after = resident()?;
-    // The root, the two supervisors and the swarm.
-    let others = IDLE + 4;
+    // The root, the three supervisors and the swarm.
+    let others = IDLE + 5;
     until("the end of the last flies", Duration::from_secs(10), || {
         system.snapshot().len() <= others
     })
     .await?;
     let left = (system.snapshot().len() - others) as u64;
     let per = took / (rounds * AT_A_TIME) as u32;
-    system.stop().await;
 
     let mut report = Report::new(format!(
-        "churn: {} actors started and stopped",
+        "churn: {} actors started and stopped, and as many monitors",
         rounds * AT_A_TIME
     ));
     report.tell("each", format!("{per:?}"));
@@ -130,5 +144,7 @@ pub(crate) async fn check(plan: Plan) -> Result<Report, Broken> {
     let ratio = after as f64 / before as f64;
     report.tell("memory after a tenth, KiB", before / 1024);
     report.ratio("memory at the end over that after a tenth", ratio, 1.01);
+    monitors::churn(&system, plan, watched, &mut report).await?;
+    system.stop().await;
     Ok(report)
 }

@@ -9,6 +9,7 @@ mod churn;
 mod crash;
 mod figures;
 mod hog;
+mod monitors;
 mod panics;
 mod stop;
 
