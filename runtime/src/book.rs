@@ -38,7 +38,8 @@ use crate::simulation::Step;
 use crate::snapshot::{ActorState, ChildCounts};
 use crate::supervisor::{Settings, SupervisorCell};
 use crate::{
-    Failure, Path, Restart, StartCause, StartChildError, SupervisionEvent, SupervisionOrder,
+    Decided, Failure, Path, Restart, StartCause, StartChildError, SupervisionEvent,
+    SupervisionOrder, SupervisorDecision,
 };
 
 /// Where children and users reach one life of a supervisor.
@@ -95,7 +96,7 @@ pub(crate) enum Place {
 type Again = (Arc<dyn Role>, Launched);
 
 /// What was decided on the spot, and by whom.
-type Decided = (Arc<SupervisorCell>, SupervisionEvent);
+type Told = (Arc<SupervisorCell>, SupervisionEvent);
 
 /// What became of a child that was to be started on the spot.
 pub(crate) enum AtOnce {
@@ -194,7 +195,7 @@ impl Lead {
     }
 
     /// What follows may run code of authors: not under the lock.
-    fn go_on((role, launched): Again, decision: Option<&Decided>) {
+    fn go_on((role, launched): Again, decision: Option<&Told>) {
         // Nothing is told of the next life before; the log is not worth the wait.
         if let Some((supervisor, event)) = decision {
             supervisor.system.registry.publish_if_heard(event);
@@ -212,7 +213,7 @@ impl Lead {
         id: ChildId,
         incarnation: u64,
         ended: Ended,
-    ) -> Option<(Again, Option<Decided>)> {
+    ) -> Option<(Again, Option<Told>)> {
         let mut lock = self.book.try_lock_for(MOMENT);
         let mut verdict = None;
         if let Some(Some(book)) = lock.as_deref_mut() {
@@ -540,15 +541,46 @@ impl Book {
         self.last_failure.clone_from(&ended.failure);
         self.last_below.clone_from(&ended.last);
         let verdict = self.law.exited(now, id, ended.exit);
+        self.note(id, ended, &verdict);
         self.show(id, &verdict);
         Some(verdict)
     }
 
     /// A start that the law ordered has failed: asks it again.
-    pub(crate) fn start_failed(&mut self, id: ChildId) -> Verdict {
+    pub(crate) fn start_failed(&mut self, id: ChildId, ended: &Ended) -> Verdict {
         let verdict = self.law.start_failed(self.now(), id);
+        self.note(id, ended, &verdict);
         self.show(id, &verdict);
         verdict
+    }
+
+    /// Adds to the failure that a child ended by, or that it gave up over, what the law says about that.
+    fn note(&self, id: ChildId, ended: &Ended, verdict: &Verdict) {
+        let (Some(failure), Some(child)) = (&ended.failure, self.table.get(id.0)) else {
+            return;
+        };
+        let limit = self.settings.limit;
+        let decided = match verdict {
+            Verdict::Restart { start, after, .. } => Decided::Restart {
+                after: *after,
+                siblings: start.iter().filter(|other| **other != id).count(),
+                restarts: self.law.restarts_in_window(self.now()),
+                limit: limit.restarts(),
+                within: limit.within(),
+            },
+            Verdict::Ignore => Decided::KeepDown,
+            Verdict::Forget => Decided::Forget,
+            Verdict::AutoShutdown { .. } => Decided::AutoShutdown,
+            Verdict::Escalate { .. } => Decided::GiveUp {
+                limit: limit.restarts(),
+                within: limit.within(),
+            },
+        };
+        failure.decided(SupervisorDecision {
+            supervisor: self.cell.path.clone(),
+            child: child.role.path().clone(),
+            decided,
+        });
     }
 
     /// Tells the director of a simulation what the law says.
@@ -596,6 +628,7 @@ impl Book {
             supervisor: self.cell.path.clone(),
             child: child.path().clone(),
             reason: ended.exit_reason(),
+            failure: ended.failure.clone(),
             after,
             restarts: self.law.restarts_in_window(self.now()),
             limit: limit.restarts(),

@@ -35,7 +35,7 @@ use crate::mailbox::words::{Control, CutOff, Failed};
 use crate::metrics::Group;
 use crate::pause::Gate;
 use crate::registry::AnyTopic;
-use crate::role::{Asker, Boss, CauseCell, StateCell, asker, current_actor};
+use crate::role::{Asker, Boss, CauseCell, Ended, StateCell, asker, current_actor};
 use crate::shared::Shared;
 use crate::simulation::{Moment, Step};
 use crate::snapshot::ActorState;
@@ -44,6 +44,7 @@ use crate::waits::Node;
 use crate::watchers::Watchers;
 use crate::{Actor, Event, ExitReason, Handler, Path, START_WITHIN, STOP_WITHIN, SupervisionEvent};
 
+mod crash;
 mod receive;
 mod retry;
 mod role;
@@ -52,6 +53,7 @@ mod run;
 mod tests;
 mod watched;
 
+use crash::History;
 use retry::Care;
 pub(crate) use retry::{Intake, Retry};
 
@@ -84,6 +86,8 @@ struct Apart<A: Actor> {
     /// Where being ready is a task: the waker of the running life's.
     task: Mutex<Option<Waker>>,
     extras: OnceBox<Extras<A>>,
+    /// Its lives, from the first on that failed.
+    history: OnceBox<History>,
 }
 
 impl<A: Actor> Default for Apart<A> {
@@ -91,6 +95,7 @@ impl<A: Actor> Default for Apart<A> {
         Apart {
             task: Mutex::default(),
             extras: OnceBox::new(),
+            history: OnceBox::new(),
         }
     }
 }
@@ -391,12 +396,6 @@ impl<A: Actor> ActorCell<A> {
 
     // ===== what goes wrong =====
 
-    pub(crate) fn fail(&self, incarnation: u64, during: During, cause: Cause) -> Failure {
-        let failure = Failure::new(self.path.clone(), incarnation, during, cause);
-        self.record(&failure);
-        failure
-    }
-
     /// Lets a failure be seen.
     pub(crate) fn record(&self, failure: &Failure) {
         self.system.saw(&Step::Failed {
@@ -406,7 +405,7 @@ impl<A: Actor> ActorCell<A> {
             kind: failure.kind(),
             text: failure.text(),
         });
-        failure.report();
+        failure.log();
     }
 
     /// A life is up: for whoever subscribed, and for the log.
@@ -471,7 +470,7 @@ impl<A: Actor> ActorCell<A> {
         let Some(table) = self.in_hand.get() else {
             return;
         };
-        let stuck = self.killed(incarnation, table);
+        let stuck = self.with_report(self.killed(incarnation, table), None, Some(desk));
         let mut last = None;
         let again = |has_room| self.fail_copy(incarnation, &stuck, has_room, &mut last);
         if let Some(failed) = self.mailbox.fail(desk, again) {
@@ -567,8 +566,11 @@ impl<A: Actor> ActorCell<A> {
 
     /// Takes the mailbox from a life; returns whom to tell if nobody runs it.
     fn cut(self: &Arc<Self>, incarnation: u64) -> Option<Boss> {
+        let began = self.mailbox.began(incarnation)?;
         let in_hand = self.in_hand.get();
         let stuck = in_hand.map(|table| self.killed(incarnation, table));
+        // What it has in hand is forgotten with it.
+        let seen = stuck.as_ref().and_then(|_| self.look(incarnation, None));
         let mut last = None;
         let again = |has_room| self.fail_copy(incarnation, stuck.as_ref()?, has_room, &mut last);
         // Before it is known whether somebody runs it: afterwards that run may be over.
@@ -588,8 +590,16 @@ impl<A: Actor> ActorCell<A> {
             incarnation,
             is_cut_off: true,
         });
+        self.remember(incarnation, began, true, &Ended::killed());
         self.tell_ended(incarnation, || ExitReason::Killed);
         if let (Some(failed), Some(stuck)) = (in_flight, stuck) {
+            let stuck = match seen {
+                Some(mut seen) => {
+                    self.look_again(&mut seen);
+                    self.reported(stuck, Some(began), seen)
+                }
+                None => stuck,
+            };
             self.report_stuck(failed, stuck, last);
         }
         self.let_go(incarnation, true);

@@ -283,8 +283,7 @@ impl<A: Actor> Context<A> {
 
     /// It has a stamp, and is timed.
     #[cold]
-    pub(crate) fn begin_timed(&mut self, queued: Instant) {
-        let now = Instant::now();
+    pub(crate) fn begin_timed(&mut self, queued: Instant, now: Instant) {
         self.cell
             .group
             .wait
@@ -592,7 +591,12 @@ impl<A: Actor> Context<A> {
         let abort = tasks.spawn_on(
             async move {
                 if let Err(panic) = catch(Box::pin(future)).await {
-                    let failure = cell.fail(incarnation, During::Background, Cause::Panic(panic));
+                    let failure = cell.fail(
+                        (incarnation, None),
+                        None,
+                        During::Background,
+                        Cause::Panic(panic),
+                    );
                     cell.control(incarnation, Control::Failed(failure));
                 }
             },

@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+use crate::chain::Shown;
 use crate::failure::{logged, say};
 use crate::line::Line;
 use crate::metrics::Decision;
 use crate::shared::Shared;
-use crate::{Event, ExitReason, Path};
+use crate::{Event, ExitReason, Failure, Path, SupervisorDecision};
 
 /// What a supervisor has decided, or what it decides upon, and who holds its children still; any actor may subscribe to it.
 ///
@@ -101,6 +102,8 @@ pub enum SupervisionEvent {
         child: Path,
         /// How.
         reason: ExitReason,
+        /// What it failed by, or, of a supervisor that gave up, what that gave up over.
+        failure: Option<Failure>,
         /// How long it stays down first: the back-off.
         after: Duration,
         /// How many restarts count by now, this one with them,
@@ -175,6 +178,8 @@ pub enum SupervisionEvent {
         child: Path,
         /// How.
         reason: ExitReason,
+        /// What it failed by, or, of a supervisor that gave up, what that gave up over.
+        failure: Option<Failure>,
         /// How many restarts are allowed
         limit: u32,
         /// within this time.
@@ -350,6 +355,22 @@ impl Decision {
     }
 }
 
+/// What supervisors decided about a failure, where it was not the affair of one of them.
+struct Escalation(Vec<SupervisorDecision>);
+
+impl Escalation {
+    fn of(failure: Option<&Failure>) -> Option<Self> {
+        let decisions = failure?.decisions();
+        (decisions.len() > 1).then_some(Escalation(decisions))
+    }
+}
+
+impl fmt::Display for Escalation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Line(Shown(&self.0)).fmt(f)
+    }
+}
+
 impl SupervisionEvent {
     /// Writes it to the log.
     #[cold]
@@ -388,6 +409,7 @@ impl SupervisionEvent {
                 supervisor,
                 child,
                 reason,
+                failure,
                 after,
                 restarts,
                 limit,
@@ -395,8 +417,10 @@ impl SupervisionEvent {
                 siblings,
             } => {
                 let (reason, siblings) = (Line(reason), siblings.len());
+                let decisions = Escalation::of(failure.as_ref());
+                let decisions = decisions.as_ref().map(display);
                 tracing::warn!(
-                    %supervisor, context = "child_terminated", %child, %reason, ?after, restarts, limit, ?within, siblings,
+                    %supervisor, context = "child_terminated", %child, %reason, ?after, restarts, limit, ?within, siblings, decisions,
                     "Restarting."
                 );
             }
@@ -440,12 +464,15 @@ impl SupervisionEvent {
                 supervisor,
                 child,
                 reason,
+                failure,
                 limit,
                 within,
             } => {
                 let (reason, context) = (Line(reason), "shutdown");
+                let decisions = Escalation::of(failure.as_ref());
+                let decisions = decisions.as_ref().map(display);
                 if tracing::dispatcher::has_been_set() {
-                    tracing::error!(%supervisor, context, %child, %reason, limit, ?within, "Restart limit used up, giving up.");
+                    tracing::error!(%supervisor, context, %child, %reason, limit, ?within, decisions, "Restart limit used up, giving up.");
                 } else {
                     say(&format_args!(
                         "{supervisor} gives up and stops its children: {child} ended once more than the {limit} in {within:?} that may be restarted"

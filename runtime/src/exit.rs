@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use greenroom_supervision::Exit;
 
-use crate::Failure;
 use crate::role::{Ended, RestartReason};
+use crate::{Failure, LifeEnd};
 
 /// How a life of an actor ended, as in OTP.
 ///
@@ -108,6 +108,16 @@ impl Ended {
     /// An end in order did not go well: that is how the life ends, as in OTP.
     pub(crate) fn fail(&mut self, failure: Failure) {
         *self = Ended::failed(failure);
+    }
+
+    /// The end as the role's history has it, which is kept for long.
+    pub(crate) fn life_end(&self) -> LifeEnd {
+        match (self.exit, &self.failure) {
+            (Exit::Normal, _) => LifeEnd::Normal,
+            (Exit::Shutdown, _) => LifeEnd::Shutdown(self.why.clone()),
+            (Exit::Failed, Some(failure)) => failure.life_end(),
+            (Exit::Failed, None) | (Exit::Killed, _) => LifeEnd::Killed,
+        }
     }
 
     /// The end as others hear of it.

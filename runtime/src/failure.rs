@@ -14,21 +14,27 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use crate::Path;
-use crate::line::Line;
+use crate::chain::Chain;
+use crate::line::{Line, TEXT_MAX};
+use crate::{CrashReport, LifeEnd, Path, SupervisorDecision};
 
 /// The report of one failure: who, in which life, doing what, and why.
 ///
-/// A clone costs one reference count.
+/// A clone costs two reference counts.
 #[derive(Clone)]
-pub struct Failure(Arc<Inner>);
+pub struct Failure {
+    inner: Arc<Inner>,
+    /// Apart, as it has in it the failure that it is of, without it.
+    report: Option<Arc<CrashReport>>,
+}
 
 struct Inner {
     path: Path,
     incarnation: u64,
     during: During,
     kind: FailureKind,
-    text: String,
+    text: Arc<str>,
+    decisions: Chain,
     location: Option<String>,
     backtrace: Option<Arc<Backtrace>>,
 }
@@ -85,39 +91,71 @@ impl Failure {
             ),
             Cause::Killed(text) => (FailureKind::Killed, text, None, None),
         };
-        Failure(Arc::new(Inner {
+        let inner = Inner {
             path,
             incarnation,
             during,
             kind,
-            text,
+            text: text.into(),
+            decisions: Chain::default(),
             location,
             backtrace,
-        }))
+        };
+        Failure {
+            inner: Arc::new(inner),
+            report: None,
+        }
+    }
+
+    /// The same failure, with what else is known of it.
+    pub(crate) fn reported(self, report: Arc<CrashReport>) -> Self {
+        Failure {
+            report: Some(report),
+            ..self
+        }
+    }
+
+    /// A supervisor has decided about it.
+    pub(crate) fn decided(&self, decision: SupervisorDecision) {
+        self.inner.decisions.add(decision);
+    }
+
+    /// The same for a history, which is kept for long.
+    pub(crate) fn life_end(&self) -> LifeEnd {
+        let text = &self.inner.text;
+        let is_long = text.len() > TEXT_MAX;
+        LifeEnd::Failed {
+            kind: self.inner.kind,
+            during: self.inner.during,
+            text: match is_long {
+                true => text[..text.floor_char_boundary(TEXT_MAX)].into(),
+                false => Arc::clone(text),
+            },
+        }
     }
 
     /// Returns the path of the actor that failed.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.0.path
+        &self.inner.path
     }
 
     /// Returns which life of the actor failed, counted from 1.
     #[must_use]
     pub fn incarnation(&self) -> u64 {
-        self.0.incarnation
+        self.inner.incarnation
     }
 
     /// Returns what the actor was doing.
     #[must_use]
     pub fn during(&self) -> During {
-        self.0.during
+        self.inner.during
     }
 
     /// Returns whether it was an error, a panic or a missed stop deadline.
     #[must_use]
     pub fn kind(&self) -> FailureKind {
-        self.0.kind
+        self.inner.kind
     }
 
     /// Returns the text of the error or of the panic.
@@ -126,13 +164,13 @@ impl Failure {
     /// includes their causes.
     #[must_use]
     pub fn text(&self) -> &str {
-        &self.0.text
+        &self.inner.text
     }
 
     /// Returns `file:line:column` of a panic.
     #[must_use]
     pub fn location(&self) -> Option<&str> {
-        self.0.location.as_deref()
+        self.inner.location.as_deref()
     }
 
     /// Returns the backtrace of a panic, whether or not `RUST_BACKTRACE` is set.
@@ -144,30 +182,68 @@ impl Failure {
     /// `Err` reaches the runtime says nothing about where it began.
     #[must_use]
     pub fn backtrace(&self) -> Option<&Backtrace> {
-        self.0.backtrace.as_deref()
+        self.inner.backtrace.as_deref()
+    }
+
+    /// Returns what else is known of the life that failed: its last messages, its mailbox, the lives before it.
+    ///
+    /// It is made where the log has records of errors, or an actor has ever subscribed to
+    /// [`SupervisionEvent`](crate::SupervisionEvent): it takes about as long as the rest of a restart. There is none of a
+    /// supervisor, nor of a life that was ended before it was up.
+    #[must_use]
+    pub fn crash_report(&self) -> Option<&CrashReport> {
+        self.report.as_deref()
+    }
+
+    /// Returns what supervisors have decided about it so far, the first one first.
+    ///
+    /// The first is of the supervisor of the actor that failed. As long as each gives
+    /// up there is one more, of the one above; the last one is what ends the
+    /// escalation, or is of the root of the tree. There are none before the first
+    /// has decided, as where [`SupervisionEvent::Ended`](crate::SupervisionEvent::Ended) is
+    /// told; whoever keeps the failure may ask again.
+    #[must_use]
+    pub fn decisions(&self) -> Vec<SupervisorDecision> {
+        self.inner.decisions.all()
+    }
+
+    /// Whether the log has a record of a failure on this thread.
+    pub(crate) fn is_logged() -> bool {
+        tracing::enabled!(tracing::Level::ERROR)
     }
 
     /// Writes the failure to the log, or to standard error where nobody listens.
     ///
+    /// The record has what the crash report has, under the names of its fields.
     /// A newcomer who has set up no `tracing` subscriber still sees why an actor
     /// crashed, as they would see a plain panic.
-    pub(crate) fn report(&self) {
+    pub(crate) fn log(&self) {
         logged(|| self.write());
     }
 
     fn write(&self) {
         if tracing::dispatcher::has_been_set() {
+            let report = self.crash_report();
+            let in_hand = report.and_then(|report| report.in_hand.as_ref());
             tracing::error!(
-                actor = %self.0.path,
-                incarnation = self.0.incarnation,
-                during = %self.0.during,
-                kind = self.0.kind.as_str(),
+                actor = %self.inner.path,
+                incarnation = self.inner.incarnation,
+                during = %self.inner.during,
+                kind = self.inner.kind.as_str(),
                 location = self.location(),
                 error = %Line(self.text()),
+                cause = report.map(|report| report.cause.as_str()),
+                ran_for = report.map(|report| debug(report.ran_for)),
+                in_hand = in_hand.map(|message| display(Line(message))),
+                last_messages = report.and_then(CrashReport::last).map(|last| display(Line(last))),
+                queued = report.map(|report| report.queued),
+                queued_types = report.and_then(CrashReport::types).map(|types| display(Line(types))),
+                waiting_senders = report.map(|report| report.waiting_senders),
+                history = report.and_then(CrashReport::lives).map(|lives| display(Line(lives))),
                 "Actor failed."
             );
             if let Some(backtrace) = self.backtrace() {
-                tracing::debug!(actor = %self.0.path, %backtrace, "Backtrace of the failure.");
+                tracing::debug!(actor = %self.inner.path, %backtrace, "Backtrace of the failure.");
             }
         } else {
             say(&format_args!("{self}"));
@@ -207,7 +283,7 @@ impl fmt::Display for Failure {
             text,
             location,
             ..
-        } = &*self.0;
+        } = &*self.inner;
         write!(f, "{path} (incarnation {incarnation}) failed {during}: ")?;
         match (kind, location) {
             (FailureKind::Panic, Some(at)) => write!(f, "panicked at {at}: {text}"),

@@ -41,6 +41,26 @@
 //! none, failures and give-ups go to standard error. An actor that is to act on
 //! such a decision subscribes to [`SupervisionEvent`].
 //!
+//! # When an actor fails
+//!
+//! A [`Failure`] says who failed, in which life, doing what, and why. Wherever it
+//! comes to (the log, a [`SupervisionEvent`], a [`Down`], a [`DeadLetter`], an error) it
+//! brings a [`CrashReport`]: the last messages with their ages, the mailbox by type, the lives before this one; and
+//! what each supervisor [decided](Failure::decisions) about it, up to the one that ended the escalation:
+//!
+//! ```text
+//! home/lights (incarnation 2) failed handling Dim: no such lamp
+//!   Lights, begun by restart, ran for 3s
+//!   in hand: Dim, queued 300ms ago, begun 300ms ago
+//!   before it: MotionSeen 1.3s ago
+//!   queued: 2 (2 MotionSeen), and 0 senders wait
+//!   life 1, begun by boot, ran for 300ms, ended 3s ago: failed handling Dim: no such lamp
+//!   decided: home gives up over home/lights (more than 1 in 5s); house restarts home at once (1 of 1 in 5s)
+//! ```
+//!
+//! It names types and times, and nothing of what a message says. It is made where the log has records of errors, or
+//! an actor has subscribed to [`SupervisionEvent`].
+//!
 //! # Building
 //!
 //! A panic has to be caught to become a supervisor's affair, so a program is built
@@ -156,10 +176,12 @@ mod actor;
 mod actor_ref;
 mod book;
 mod cell;
+mod chain;
 mod clock;
 mod context;
 #[allow(unsafe_code)]
 mod core;
+mod crash;
 mod dead_letter;
 mod decision;
 mod driver;
@@ -205,7 +227,9 @@ mod watchers;
 
 pub use actor::{Actor, Event, Handler, Message};
 pub use actor_ref::{ASK_TIMEOUT, ActorRef, Ask, Recipient, Tell, WeakActorRef};
+pub use chain::{Decided, SupervisorDecision};
 pub use context::{Context, Task};
+pub use crash::{CrashReport, LastMessage, LifeEnd, PastLife};
 pub use dead_letter::{DeadLetter, DeadLetterReason};
 pub use decision::{StartCause, SupervisionEvent, SupervisionOrder};
 pub use error::{

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::task::{Context as Task, Poll};
 
 use greenroom_supervision::Exit;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 
 use crate::book::Lead;
 use crate::cell::ActorCell;
@@ -26,6 +26,7 @@ use crate::core::pooled::{Pooled, Then};
 use crate::envelope::{Begun, Check, Letter, NoReply, refuse};
 use crate::failure::{Cause, During, Failure, FailureKind, Panic, guarded, text_of};
 use crate::mailbox::desk::Desk;
+use crate::mailbox::recent::Timed;
 use crate::mailbox::words::{Control, Failed, Left, Next};
 use crate::role::{Boss, Ended, Role, publish_asks};
 use crate::simulation::{Moment, Step};
@@ -103,7 +104,7 @@ enum Stopped {
 impl<A: Actor> Life<A> {
     pub(crate) fn new(cell: Arc<ActorCell<A>>, incarnation: u64, boss: Boss) -> Self {
         Life {
-            desk: Desk::new(),
+            desk: Desk::new(cell.system.now()),
             future: None,
             phase: Phase::Start,
             draining: false,
@@ -515,8 +516,17 @@ unsafe fn begin_timed<A: Actor>(
     };
     // SAFETY: as the caller promises.
     unsafe {
-        if let Some(queued) = cell.mailbox.take_stamp(&(*place).desk) {
-            (*place).stage.cx.begin_timed(queued);
+        let now = Instant::now();
+        let note = |queued| {
+            let system = &cell.system;
+            Timed::new(
+                table.message_type,
+                system.micros(queued),
+                system.micros(now),
+            )
+        };
+        if let Some(queued) = cell.mailbox.take_stamp(&(*place).desk, note) {
+            (*place).stage.cx.begin_timed(queued, now);
         }
         if let Some(director) = cell.system.director() {
             return begin_directed(cell, life, hand, turn, director);
@@ -589,7 +599,7 @@ unsafe fn end<A: Actor>(
     last: &mut Option<Arc<ActorCell<A>>>,
 ) {
     // SAFETY: as the caller promises.
-    let (incarnation, boss, ended, was_reading) = unsafe {
+    let (incarnation, began, boss, ended, was_reading) = unsafe {
         let life = &mut *life.as_ptr();
         let ended = life
             .ended
@@ -597,14 +607,21 @@ unsafe fn end<A: Actor>(
             .map_or_else(Ended::shutdown, |ended| *ended);
         let was_reading = cell.mailbox.leave(&life.desk);
         let incarnation = life.stage.cx.incarnation();
-        (incarnation, life.boss(), ended, was_reading)
+        (
+            incarnation,
+            life.desk.began,
+            life.boss(),
+            ended,
+            was_reading,
+        )
     };
     // SAFETY: the mailbox has let go of it, so it is this run's alone.
     let life = unsafe { Box::from_raw(life.as_ptr()) };
     *last = Some(Arc::clone(life.stage.cx.cell()));
     // The state of a life that failed is never used again, and may panic when it is dropped.
     if let Err(panic) = Life::dispose(life) {
-        cell.fail(incarnation, During::Stop, Cause::Panic(panic));
+        let life = (incarnation, Some(began));
+        cell.fail(life, None, During::Stop, Cause::Panic(panic));
     }
     if was_reading {
         cell.system.saw(&Step::Ended {
@@ -614,6 +631,7 @@ unsafe fn end<A: Actor>(
         });
         let failed = matches!(ended.exit, Exit::Failed | Exit::Killed);
         cell.let_go(incarnation, failed);
+        cell.remember(incarnation, began, failed, &ended);
         cell.fall(incarnation, || ended.exit_reason());
         cell.tell_ended(incarnation, || ended.exit_reason());
         boss.ended(incarnation, ended);
@@ -677,7 +695,6 @@ impl<A: Actor> Life<A> {
 
     /// A life that this one was linked to has ended: it goes the same way.
     fn end_with(&mut self, cell: &ActorCell<A>, down: &Down) {
-        let incarnation = self.incarnation();
         match &down.reason {
             ExitReason::Normal => {}
             // It is ending in order, and has more time for that than it would have now.
@@ -685,7 +702,7 @@ impl<A: Actor> Life<A> {
             ExitReason::Shutdown(why) => self.stop(cell, Ended::shutdown_for(why.clone())),
             ExitReason::Killed => {
                 let cause = Cause::Killed(down.to_string());
-                let failure = cell.fail(incarnation, During::Link, cause);
+                let failure = self.report(cell, During::Link, cause);
                 self.tidy(Ended {
                     failure: Some(failure),
                     ..Ended::killed()
@@ -693,7 +710,7 @@ impl<A: Actor> Life<A> {
             }
             ExitReason::Failed(_) | ExitReason::NotRunning => {
                 let cause = Cause::Error(down.to_string());
-                let failure = cell.fail(incarnation, During::Link, cause);
+                let failure = self.report(cell, During::Link, cause);
                 self.tidy(Ended::failed(failure));
             }
         }
@@ -726,12 +743,18 @@ impl<A: Actor> Life<A> {
         self.fail(cell, cause);
     }
 
+    /// Puts a failure on record that is not of a message.
+    fn report(&self, cell: &ActorCell<A>, during: During, cause: Cause) -> Failure {
+        let life = (self.incarnation(), None);
+        cell.fail(life, Some(&self.desk), during, cause)
+    }
+
     fn fail(&mut self, cell: &ActorCell<A>, cause: Cause) {
         let incarnation = self.incarnation();
         match self.phase {
             Phase::Start => {
                 self.timer = None;
-                let failure = cell.fail(incarnation, During::Start, cause);
+                let failure = self.report(cell, During::Start, cause);
                 self.tidy(Ended::failed(failure));
             }
             Phase::Work => {
@@ -742,6 +765,7 @@ impl<A: Actor> Life<A> {
                 let message = (table.message_type)();
                 let during = During::Message(message);
                 let failure = Failure::new(cell.path.clone(), incarnation, during, cause);
+                let failure = cell.with_report(failure, None, Some(&self.desk));
                 let mut last = None;
                 let again = |has_room| cell.fail_copy(incarnation, &failure, has_room, &mut last);
                 let Some(failed) = cell.mailbox.fail(&self.desk, again) else {
@@ -767,14 +791,14 @@ impl<A: Actor> Life<A> {
                 self.tidy(Ended::failed(failure));
             }
             Phase::Stop => {
-                let failure = cell.fail(incarnation, During::Stop, cause);
+                let failure = self.report(cell, During::Stop, cause);
                 if let Some(ended) = &mut self.ended {
                     ended.fail(failure);
                 }
                 self.phase = Phase::Tidy;
             }
             Phase::Tidy | Phase::Over => {
-                cell.fail(incarnation, During::Stop, cause);
+                self.report(cell, During::Stop, cause);
                 self.phase = Phase::Over;
             }
         }

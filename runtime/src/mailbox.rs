@@ -34,7 +34,8 @@
 //! because references are dropped, and can be opened again.
 //!
 //! Here is what lies under the lock, and the lives of the role. Beside it: how
-//! [`senders`] come in, what the [`runner`] does, and what it [`counts`].
+//! [`senders`] come in, what the [`runner`] does, what it [`counts`], which messages were
+//! the most [`recent`], and a [`census`] of it all when a life fails.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::MaybeUninit;
@@ -51,8 +52,10 @@ use crate::core::sync::{AtomicBool, AtomicU64, Ordering, relax};
 use crate::failure::{guarded, logged};
 use crate::tally::{Dropped, Rejected};
 
+pub(crate) mod census;
 pub(crate) mod counts;
 pub(crate) mod desk;
+pub(crate) mod recent;
 mod runner;
 mod senders;
 mod trim;
@@ -72,6 +75,7 @@ mod stage;
 mod tests;
 
 use desk::{CONTROL, Desk, KEEPS, KILL, STEPWISE, WAITERS};
+use recent::Recent;
 use words::{Control, CutOff, Failed, Overflow, Ticket};
 
 /// `E` is what is queued; `L` a copyable pointer to the life that reads.
@@ -133,6 +137,8 @@ struct Rare<E> {
     stamps: VecDeque<(u64, Instant)>,
     /// The latest stamp that was taken out.
     passed: Option<Instant>,
+    /// Those of the running life that were timed last.
+    recent: Recent,
     failed: u64,
     rejected: [u64; Rejected::ALL.len()],
     dropped: [u64; Dropped::ALL.len()],
@@ -157,6 +163,7 @@ impl<E> Default for Rare<E> {
             next_ticket: 0,
             stamps: VecDeque::new(),
             passed: None,
+            recent: Recent::new(),
             failed: 0,
             rejected: Default::default(),
             dropped: Default::default(),
@@ -165,6 +172,16 @@ impl<E> Default for Rare<E> {
             recalled: 0,
             retried: 0,
             refuses_questions: false,
+        }
+    }
+}
+
+impl<E> Rare<E> {
+    /// When the oldest message was queued that has not ended, of this number; or one that was timed shortly before it.
+    fn queued(&self, number: u64) -> Option<Instant> {
+        match self.stamps.front() {
+            Some((stamped, since)) if *stamped <= number => Some(*since),
+            _ => self.passed,
         }
     }
 }
@@ -329,6 +346,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             }
             if let Some(rare) = &mut inner.rare {
                 rare.control.clear();
+                rare.recent.clear();
                 rare.refuses_questions = false;
                 inner.someone_waits = !rare.waiting.is_empty();
                 if inner.someone_waits {
@@ -683,6 +701,12 @@ impl<E, L> Inner<E, L> {
 
     fn retried(&self) -> u64 {
         self.rare.as_ref().map_or(0, |rare| rare.retried)
+    }
+
+    /// Tells the message in hand from those before it and behind it.
+    fn work(&self, done: u64) -> u64 {
+        // What overflow takes out of the queue counts as done, too; and what is tried again is new in hand.
+        done - self.discarded() + self.retried()
     }
 
     fn refuses_questions(&self) -> bool {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, Sleep};
 
 use crate::Path;
+use crate::core::micros::Micros;
 use crate::core::ready::Progress;
 use crate::dead_letter::DeadLetters;
 use crate::driver::Driver;
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) meters: Meters,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) seed: u64,
+    /// When it began, by its own clock.
+    pub(crate) born: Instant,
     /// From when on a handler counts as stuck.
     pub(crate) stuck_after: Duration,
     /// One in so many messages is timed.
@@ -50,6 +53,15 @@ impl Shared {
         };
         let _inside = handle.enter();
         Box::pin(tokio::time::sleep(duration))
+    }
+
+    /// How long the system had been there at this moment.
+    pub(crate) fn micros(&self, at: Instant) -> Micros {
+        Micros::new(at.saturating_duration_since(self.born))
+    }
+
+    pub(crate) fn now(&self) -> Micros {
+        self.micros(Instant::now())
     }
 
     /// Returns where tasks of the calling code belong: on a worker to its own runtime.

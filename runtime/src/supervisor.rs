@@ -227,7 +227,7 @@ impl Role for SupervisorCell {
                 Err(panic) => {
                     let (path, cause) = (cell.path.clone(), Cause::Panic(panic));
                     let failure = Failure::new(path, incarnation, During::Background, cause);
-                    failure.report();
+                    failure.log();
                     Ended::failed(failure)
                 }
             };
@@ -660,7 +660,7 @@ impl Life {
                 Ok(()) => {}
                 Err(NotStarted::Stopping) => return None,
                 Err(NotStarted::Failed(id, ended)) => {
-                    let verdict = self.lead.with(|book| book.start_failed(id));
+                    let verdict = self.lead.with(|book| book.start_failed(id, &ended));
                     // The others that are due wait for the main loop; this order may overrule them.
                     self.pending.extend(due.into_iter().skip(n + 1));
                     return self.apply(verdict, id, &ended).await;

@@ -11,6 +11,7 @@ use greenroom_supervision::{ChildId, Exit};
 use parking_lot::Mutex;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::book::Lead;
 use crate::cell::ActorCell;
@@ -223,6 +224,10 @@ impl Builder {
                 (Driver::Simulated(simulation), None, handle)
             }
         };
+        let born = {
+            let _inside = handle.enter();
+            Instant::now()
+        };
         let every_one = matches!(self.runs, Runs::Simulated(_)).then_some(1);
         let shared = Arc::new(Shared {
             driver,
@@ -235,6 +240,7 @@ impl Builder {
             meters: Meters::new(),
             dead_letters: DeadLetters::new(self.dead_letters),
             stuck_after: self.stuck_after,
+            born,
             seed: self.seed.unwrap_or_else(|| RandomState::new().hash_one(())),
             handle,
             office: Mutex::new(office),

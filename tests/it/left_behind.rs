@@ -165,6 +165,57 @@ fn a_future_and_a_state_that_both_panic_when_dropped_are_survived() {
     left_behind(Then::Pend, true);
 }
 
+/// Somebody who listens, so that reports are made.
+struct Listens;
+
+impl Actor for Listens {
+    type Args = ();
+    type Error = BoxError;
+
+    async fn start((): (), cx: &mut Context<Self>) -> Result<Self, BoxError> {
+        cx.subscribe::<SupervisionEvent>();
+        Ok(Listens)
+    }
+}
+
+impl Handler<SupervisionEvent> for Listens {
+    async fn handle(&mut self, _: SupervisionEvent, _: &mut Context<Self>) -> Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+#[test]
+fn s89_the_crash_report_of_who_blocks_its_thread_has_all_that_it_had_taken_over() {
+    let (gone, is_gone) = mpsc::channel();
+    let (gate, is_blocked, open) = Gate::new();
+    greenroom::block_on(async {
+        let tree = Supervisor::one_for_one("app").child(Listens::spec("listens", ()));
+        let system = System::builder().workers(2).start(tree).await.unwrap();
+        let app = system.supervisor("app").unwrap();
+        let blocks = Blocks(Log::default(), gate, gone, false);
+        let it = Blocker::spec("it", blocks).stop_within(10 * MS);
+        let it = app.start_child(it).await.unwrap();
+        it.pause();
+        for _ in 0..4 {
+            it.tell(Block(Then::Fail)).await.unwrap();
+        }
+        it.resume();
+        hear(&is_blocked);
+        it.tell(Block(Then::Pend)).await.unwrap();
+        app.stop_child("it").await.unwrap();
+        let letters = system.dead_letters();
+        let failure = letters.iter().find_map(|letter| letter.failure.as_ref());
+        let report = failure.unwrap().crash_report().unwrap();
+        let in_hand = report.in_hand.unwrap();
+        assert!(in_hand.message.ends_with("Block") && in_hand.begun >= Some(10 * MS));
+        assert_eq!(report.queued, 4);
+        assert_eq!(report.queued_types, [(in_hand.message, 4)]);
+        system.stop().await;
+    });
+    open.send(()).unwrap();
+    hear(&is_gone);
+}
+
 /// Comes up at once in its first life, and falls at once; later lives take their time.
 struct Faller;
 

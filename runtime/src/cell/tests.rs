@@ -72,6 +72,26 @@ async fn g16_the_memory_of_a_burst_is_given_back_when_the_actor_is_idle_again() 
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn only_a_role_that_has_failed_keeps_a_history() {
+    let tree = Supervisor::one_for_one("app").child(Small::spec("small", ()));
+    let builder = System::builder().simulated(1);
+    let system = builder.start(tree).await.expect("it starts");
+    let role = system.find::<Small>("app/small").expect("it is there");
+    let cell = role.cell();
+    let has_history = || cell.history().is_some();
+    let app = system.supervisor("app").expect("it is there");
+    for _ in 0..3 {
+        role.ask(Word).await.expect("it answers");
+        app.stop_child("small").await.expect("it stops");
+        app.restart_child("small").await.expect("it starts");
+    }
+    assert!(!has_history());
+    role.kill();
+    tokio::time::sleep(LOOK).await;
+    assert!(has_history());
+}
+
 #[tokio::test]
 async fn a_task_that_comes_late_does_not_take_the_wakes_of_the_next_life() {
     let tree = Supervisor::one_for_one("app").child(Small::spec("small", ()));

@@ -11,6 +11,7 @@ pub(crate) mod frames;
 pub(crate) mod gift;
 pub(crate) mod inline;
 pub(crate) mod lock;
+pub(crate) mod micros;
 pub(crate) mod once;
 pub(crate) mod pooled;
 pub(crate) mod prefetch;

@@ -199,6 +199,16 @@ impl<T> Queue<T> {
         }
     }
 
+    /// Looks at all items, from the front.
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = &T> {
+        let len = self.head().map_or(0, |head| head.len);
+        (0..len).filter_map(|n| {
+            let head = self.head?;
+            // SAFETY: there are so many items behind the first, borrowed from `self` as this iterator is.
+            Some(unsafe { Self::item(head, head.as_ref().first + n).as_ref() })
+        })
+    }
+
     /// Moves all items of another one to the end of this.
     pub(crate) fn append(&mut self, other: &mut Self) {
         while let Some(item) = other.pop_front() {
@@ -305,6 +315,8 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(queue.len(), deque.len());
+                prop_assert!(queue.iter().eq(deque.iter()));
+                prop_assert!(queue.iter().rev().eq(deque.iter().rev()));
                 prop_assert_eq!(queue.is_empty(), deque.is_empty());
             }
             drop((queue, deque));

@@ -37,10 +37,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             }
             let head = tally.dequeued - in_flight;
             let rare = inner.rare.as_deref();
-            let since = rare.and_then(|rare| match rare.stamps.front() {
-                Some((number, since)) if *number <= head => Some(*since),
-                _ => rare.passed,
-            });
+            let since = rare.and_then(|rare| rare.queued(head));
             let is_empty = depth == 0 && in_flight == 0;
             Reading {
                 depth: depth as usize,
@@ -67,8 +64,7 @@ impl<E, L: Copy> Mailbox<E, L> {
         self.inner.with(|inner| {
             let done = self.done.load(Ordering::Acquire);
             let is_there = self.taken.load(Ordering::Acquire) != done;
-            // What overflow takes out of the queue counts as done, too; and what is tried again is new in hand.
-            is_there.then(|| done - inner.discarded() + inner.retried())
+            is_there.then(|| inner.work(done))
         })
     }
 
@@ -100,6 +96,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                 inner.next_stamp = u64::MAX;
                 rare.stamps.clear();
                 rare.passed = None;
+                rare.recent.clear();
                 rare.failed = 0;
                 rare.rejected = Default::default();
                 rare.dropped = Default::default();

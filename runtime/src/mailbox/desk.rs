@@ -1,6 +1,7 @@
 //! Where one life has its batch, and how its runner and whoever cuts it off keep apart without a lock.
 
 use crate::core::fence;
+use crate::core::micros::Micros;
 use crate::core::queue::Queue;
 use crate::core::sync::{AtomicBool, AtomicU8, Ordering, UnsafeCell};
 
@@ -16,6 +17,8 @@ use crate::core::sync::{AtomicBool, AtomicU8, Ordering, UnsafeCell};
 pub(crate) struct Desk<E> {
     pub(super) attention: AtomicU8,
     pub(super) touching: AtomicBool,
+    /// When the life began, since the beginning of its system; in bytes that were empty.
+    pub(crate) began: Micros,
     pub(super) batch: UnsafeCell<Batch<E>>,
 }
 
@@ -48,8 +51,9 @@ pub(super) const STEPWISE: u8 = 8;
 pub(super) const KEEPS: u8 = 16;
 
 impl<E> Desk<E> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(began: Micros) -> Self {
         Desk {
+            began,
             attention: AtomicU8::new(0),
             touching: AtomicBool::new(false),
             batch: UnsafeCell::new(Batch {

@@ -3,6 +3,7 @@
 use tokio::time::Instant;
 
 use super::desk::{CONTROL, Desk, KILL, WAITERS};
+use super::recent::Timed;
 use super::trim::LONG;
 use super::words::{Control, Failed, Left, Next, Overflow};
 use super::{Inner, Mailbox, Reader, State, Woken, put, take_by_words};
@@ -156,18 +157,26 @@ impl<E, L: Copy> Mailbox<E, L> {
         is_stamped
     }
 
-    /// Returns when the message in hand was queued.
+    /// Returns when the message in hand was queued, and keeps the note that is made of it.
     ///
     /// # Safety
     /// As [`next_at_once`](Self::next_at_once).
     #[cold]
-    pub(crate) unsafe fn take_stamp(&self, desk: &Desk<E>) -> Option<Instant> {
+    pub(crate) unsafe fn take_stamp(
+        &self,
+        desk: &Desk<E>,
+        note: impl FnOnce(Instant) -> Timed,
+    ) -> Option<Instant> {
         self.inner.with(|inner| {
             if !inner.has_desk(desk) {
                 return None;
             }
             let taken = self.taken.load(Ordering::Relaxed);
             let since = inner.pass_stamps(taken);
+            if let Some(since) = since {
+                let work = inner.work(self.done.load(Ordering::Relaxed));
+                inner.rare().recent.note(work, note(since));
+            }
             let stamped = inner.next_stamp as u32;
             // SAFETY: this is the runner, and the lock keeps all others from the batch.
             desk.batch
@@ -294,8 +303,10 @@ impl<E, L: Copy> Mailbox<E, L> {
     pub(crate) fn discard(&self, desk: &Desk<E>, why: Dropped) {
         self.inner.with(|inner| {
             if inner.has_desk(desk) {
+                let work = inner.work(self.done.load(Ordering::Relaxed));
                 self.count_done();
                 let rare = inner.rare();
+                rare.recent.forget(work);
                 rare.discarded += 1;
                 rare.dropped[why as usize] += 1;
             }

@@ -13,6 +13,7 @@ use std::task::{Wake, Waker};
 use super::Mailbox;
 use super::desk::Desk;
 use super::words::{Admission, Next, Overflow, Ticket, WhenFull};
+use crate::core::micros::Micros;
 
 /// A message: `sender * 10 + number`; counts its end.
 pub(super) struct Value(pub(super) u32, Arc<AtomicUsize>);
@@ -78,7 +79,7 @@ pub(super) fn keeping_stage(capacity: usize) -> Arc<Stage> {
 fn with(mailbox: Mailbox<Value, Life>) -> Arc<Stage> {
     let stage = Arc::new(Stage {
         mailbox,
-        desks: [Desk::new(), Desk::new()],
+        desks: [Desk::new(Micros::default()), Desk::new(Micros::default())],
         runs: Default::default(),
         dropped: Arc::default(),
         handled: Mutex::default(),

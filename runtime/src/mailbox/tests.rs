@@ -11,8 +11,11 @@ use tokio::time::Instant;
 use super::Mailbox;
 use super::counts::Reading;
 use super::desk::Desk;
+use super::recent::Timed;
 use super::words::{Admission, Next, Overflow, Ticket, WhenFull};
+use crate::core::micros::Micros;
 
+mod census;
 mod full;
 mod lives;
 mod memory;
@@ -58,7 +61,7 @@ fn timed_bench(capacity: usize, overflow: Overflow, every: u32) -> Bench {
 impl Bench {
     /// Begins the next life; the mailbox says of each that it is ready.
     fn begin(&mut self) -> usize {
-        self.desks.push(Box::new(Desk::new()));
+        self.desks.push(Box::new(Desk::new(Micros::default())));
         let life = self.desks.len() - 1;
         // SAFETY: the desks are kept as long as the mailbox.
         unsafe {
@@ -133,7 +136,10 @@ impl Bench {
 
     fn stamp(&self) -> Option<Instant> {
         // SAFETY: the test is the runner.
-        unsafe { self.mailbox.take_stamp(self.desk()) }
+        unsafe {
+            let noted = Timed::new(|| "a number", Micros::default(), Micros::default());
+            self.mailbox.take_stamp(self.desk(), |_| noted)
+        }
     }
 
     /// Runs until it rests, all well; what it handled.

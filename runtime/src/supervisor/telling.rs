@@ -7,7 +7,7 @@ use greenroom_supervision::{ChildId, Exit, Restart};
 use super::{Life, SupervisorCell};
 use crate::metrics::Decision;
 use crate::role::{Change, Ended, Order};
-use crate::{ExitReason, Path, SupervisionEvent, SupervisionOrder};
+use crate::{Decided, ExitReason, Path, SupervisionEvent, SupervisionOrder, SupervisorDecision};
 
 impl Life {
     /// Children are to be started after a while, as this one has ended.
@@ -42,6 +42,7 @@ impl Life {
             supervisor: self.cell.path.clone(),
             child: self.path_of(cause),
             reason: ended.exit_reason(),
+            failure: ended.failure.clone(),
             limit: limit.restarts(),
             within: limit.within(),
         };
@@ -50,6 +51,13 @@ impl Life {
 
     /// A child did not come up, and that was not a restart.
     pub(super) fn tell_start_failed(&self, id: ChildId, ended: &Ended) {
+        if let Some(failure) = &ended.failure {
+            failure.decided(SupervisorDecision {
+                supervisor: self.cell.path.clone(),
+                child: self.path_of(id),
+                decided: Decided::StartFailed,
+            });
+        }
         let event = || SupervisionEvent::StartFailed {
             supervisor: self.cell.path.clone(),
             child: self.path_of(id),

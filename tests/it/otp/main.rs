@@ -34,6 +34,7 @@ mod on_tasks {
 
     mod admin;
     mod calls;
+    mod crash_reports;
     mod dynamic;
     mod endings;
     mod failing;
@@ -60,6 +61,7 @@ mod simulated {
 
     mod admin;
     mod calls;
+    mod crash_reports;
     mod dynamic;
     mod endings;
     mod failing;

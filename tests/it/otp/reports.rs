@@ -16,7 +16,7 @@ use tracing::span;
 use tracing::subscriber::{DefaultGuard, Subscriber};
 use tracing::{Dispatch, Level, Metadata};
 
-use super::start;
+use super::{builder, start};
 use crate::look::{fails, quits};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -227,13 +227,74 @@ async fn s90_a_text_in_a_report_is_one_line_and_bounded() {
         (log.take_one("Actor failed."), "error"),
         (log.take_one("Restarting."), "reason"),
     ];
-    for (record, name) in records {
+    for _ in 0..3 {
+        it.tell(Fail(long)).await.unwrap();
+        settle().await;
+    }
+    let history = log.take("Actor failed.").pop().unwrap();
+    for (record, name) in records.into_iter().chain([(history, "history")]) {
         let text = record.field(name);
         assert!(text.len() <= TEXT_MAX, "{} bytes", text.len());
         assert!(text.len() > TEXT_MAX - 10, "{} bytes", text.len());
         assert!(!text.contains(['\n', '\r']) && text.contains("no lamp"));
         assert!(text.ends_with('…'), "it tells that there is more");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn s89_the_record_of_a_failure_has_the_crash_report() {
+    let (log, _guard) = Records::listen();
+    let it = Scripted::spec("it", Script::default());
+    let system = builder().measure_every(1).start(app().child(it)).await;
+    let system = system.unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    tokio::time::sleep(SECOND).await;
+    it.tell(Say("a")).await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    it.tell(Fail("died")).await.unwrap();
+    it.tell(Say("a")).await.unwrap();
+    it.tell(Happened(1)).await.unwrap();
+    settle().await;
+    let record = log.take_one("Actor failed.");
+    assert_eq!(record.level, Level::ERROR);
+    for (field, says) in [
+        ("actor", "app/it"),
+        ("cause", "boot"),
+        ("ran_for", "2s"),
+        ("in_hand", "Fail, queued 0ns ago, begun 0ns ago"),
+        ("last_messages", "Say 1s ago"),
+        ("queued", "2"),
+        ("queued_types", "1 Happened, 1 Say"),
+        ("waiting_senders", "0"),
+    ] {
+        assert_eq!(record.field(field), says, "{field}");
+    }
+    assert!(!record.fields.contains_key("history"));
+    tokio::time::sleep(SECOND - Duration::from_millis(1)).await;
+    fails(&system, "app/it").await;
+    let record = log.take_one("Actor failed.");
+    assert_eq!(
+        record.field("history"),
+        "1, begun by boot, ran for 2s, ended 1s ago: failed handling Fail: died"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn s89_the_records_of_an_escalation_have_the_chain_of_decisions() {
+    let (log, _guard) = Records::listen();
+    let it = Scripted::spec("it", Script::default());
+    let tree = Supervisor::one_for_one("top")
+        .backoff(Backoff::none())
+        .child(app().restart_limit(0, SECOND).child(it));
+    let system = start(tree).await.unwrap();
+    fails(&system, "top/app/it").await;
+    let gave_up = log.take_one("Restart limit used up, giving up.");
+    assert!(!gave_up.fields.contains_key("decisions"), "it is the first");
+    let record = log.take_one("Restarting.");
+    assert_eq!(
+        record.field("decisions"),
+        "top/app gives up over top/app/it (more than 0 in 1s); top restarts top/app at once (1 of 1 in 5s)"
+    );
 }
 
 #[tokio::test(start_paused = true)]
