@@ -53,7 +53,6 @@ mod run;
 mod tests;
 mod watched;
 
-use crash::History;
 use retry::Care;
 pub(crate) use retry::{Intake, Retry};
 
@@ -86,8 +85,6 @@ struct Apart<A: Actor> {
     /// Where being ready is a task: the waker of the running life's.
     task: Mutex<Option<Waker>>,
     extras: OnceBox<Extras<A>>,
-    /// Its lives, from the first on that failed.
-    history: OnceBox<History>,
 }
 
 impl<A: Actor> Default for Apart<A> {
@@ -95,7 +92,6 @@ impl<A: Actor> Default for Apart<A> {
         Apart {
             task: Mutex::default(),
             extras: OnceBox::new(),
-            history: OnceBox::new(),
         }
     }
 }

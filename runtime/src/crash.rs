@@ -120,7 +120,10 @@ pub struct CrashReport {
     pub waiting_senders: usize,
     /// The lives before this one, the latest first; at most eight.
     ///
-    /// They are noted from the actor's first failure on: the first report has none.
+    /// They are noted from the actor's first failure on: the first report has none. So
+    /// that many that crash at once do not keep a life each, it is the 4,096 actors
+    /// that failed latest whose lives are kept; of one that was removed, and came back
+    /// by the same name, they are those of both.
     pub history: Vec<PastLife>,
 }
 

@@ -191,6 +191,7 @@ mod error;
 mod exit;
 mod failure;
 mod fencing;
+mod history;
 mod holdings;
 mod life;
 mod line;

@@ -58,6 +58,7 @@ pub(crate) mod desk;
 pub(crate) mod recent;
 mod runner;
 mod senders;
+mod stamps;
 mod trim;
 pub(crate) mod words;
 
@@ -76,6 +77,7 @@ mod tests;
 
 use desk::{CONTROL, Desk, KEEPS, KILL, STEPWISE, WAITERS};
 use recent::Recent;
+use stamps::Stamps;
 use words::{Control, CutOff, Failed, Overflow, Ticket};
 
 /// `E` is what is queued; `L` a copyable pointer to the life that reads.
@@ -134,7 +136,7 @@ struct Rare<E> {
     returned: BTreeMap<Ticket, E>,
     next_ticket: u64,
     /// When some of the queued messages came, by their number.
-    stamps: VecDeque<(u64, Instant)>,
+    stamps: Stamps,
     /// The latest stamp that was taken out.
     passed: Option<Instant>,
     /// Those of the running life that were timed last.
@@ -161,7 +163,7 @@ impl<E> Default for Rare<E> {
             waiting: BTreeMap::new(),
             returned: BTreeMap::new(),
             next_ticket: 0,
-            stamps: VecDeque::new(),
+            stamps: Stamps::default(),
             passed: None,
             recent: Recent::new(),
             failed: 0,
@@ -180,7 +182,7 @@ impl<E> Rare<E> {
     /// When the oldest message was queued that has not ended, of this number; or one that was timed shortly before it.
     fn queued(&self, number: u64) -> Option<Instant> {
         match self.stamps.front() {
-            Some((stamped, since)) if *stamped <= number => Some(*since),
+            Some((stamped, since)) if stamped <= number => Some(since),
             _ => self.passed,
         }
     }
@@ -785,15 +787,15 @@ impl<E, L> Inner<E, L> {
         let rare = self.rare.as_mut()?;
         let mut latest = None;
         while let Some((number, since)) = rare.stamps.front()
-            && *number < taken
+            && number < taken
         {
-            latest = Some(*since);
+            latest = Some(since);
             rare.stamps.pop_front();
         }
         if latest.is_some() {
             rare.passed = latest;
         }
-        self.next_stamp = rare.stamps.front().map_or(u64::MAX, |(number, _)| *number);
+        self.next_stamp = rare.stamps.front().map_or(u64::MAX, |(number, _)| number);
         latest
     }
 }

@@ -14,6 +14,7 @@ use crate::core::micros::Micros;
 use crate::core::ready::Progress;
 use crate::dead_letter::DeadLetters;
 use crate::driver::Driver;
+use crate::history::Histories;
 use crate::metrics::Meters;
 use crate::registry::Registry;
 use crate::role::{Ended, Role};
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) meters: Meters,
     pub(crate) dead_letters: DeadLetters,
+    pub(crate) histories: Histories,
     pub(crate) seed: u64,
     /// When it began, by its own clock.
     pub(crate) born: Instant,

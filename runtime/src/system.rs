@@ -20,6 +20,7 @@ use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::driver::{Driver, Simulation};
 use crate::error::{Escalated, FindError, NotReady, ResendError, StartError};
 use crate::failure::logged;
+use crate::history::Histories;
 use crate::metrics::{Family, Ledger, Meters};
 use crate::pool::Pool;
 use crate::registry::{Delivery, Registry};
@@ -239,6 +240,7 @@ impl Builder {
             registry: Registry::default(),
             meters: Meters::new(),
             dead_letters: DeadLetters::new(self.dead_letters),
+            histories: Histories::default(),
             stuck_after: self.stuck_after,
             born,
             seed: self.seed.unwrap_or_else(|| RandomState::new().hash_one(())),

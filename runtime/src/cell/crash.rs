@@ -1,63 +1,18 @@
-//! What a role knows of its lives when one fails: the crash report, and the history that is part of it.
+//! What a role knows of its lives when one fails: the crash report.
 
 use std::any::type_name;
-use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use parking_lot::Mutex;
-
-use super::{ActorCell, Apart};
+use super::ActorCell;
 use crate::core::micros::Micros;
 use crate::envelope::{Letter, LetterTable};
 use crate::failure::{Cause, During, Failure};
+use crate::history::Lived;
 use crate::mailbox::census::Census;
 use crate::mailbox::desk::Desk;
 use crate::role::Ended;
-use crate::{Actor, CrashReport, LastMessage, LifeEnd, PastLife, StartCause};
-
-/// The lives that a role has had since one of them failed, the latest last.
-#[derive(Default)]
-pub(super) struct History(Mutex<VecDeque<Lived>>);
-
-/// A life that is over; the times are since the beginning of the system.
-struct Lived {
-    incarnation: u64,
-    end: LifeEnd,
-    began: Micros,
-    ended: Micros,
-    cause: StartCause,
-}
-
-/// How many lives are kept.
-const LIVES_MAX: usize = 8;
-
-impl History {
-    fn add(&self, life: Lived) {
-        let mut lives = self.0.lock();
-        let before = if lives.len() == LIVES_MAX {
-            lives.pop_front()
-        } else {
-            // Where a hundred thousand fail for the first time at once, each keeps no more than it has.
-            lives.reserve_exact(1);
-            None
-        };
-        lives.push_back(life);
-        drop(lives);
-        drop(before);
-    }
-
-    fn all(&self, now: Micros) -> Vec<PastLife> {
-        let lives = self.0.lock();
-        let lives = lives.iter().rev().map(|life| PastLife {
-            incarnation: life.incarnation,
-            cause: life.cause,
-            ran_for: life.ended.since(life.began),
-            ended: now.since(life.ended),
-            end: life.end.clone(),
-        });
-        lives.collect()
-    }
-}
+use crate::{Actor, CrashReport, LastMessage};
 
 /// How many messages there are of each type, as they are met.
 struct Types<A: Actor>(Vec<(&'static LetterTable<A>, usize)>);
@@ -164,7 +119,6 @@ impl<A: Actor> ActorCell<A> {
             })
         });
         let earlier = census.earlier.iter();
-        let history = self.history();
         let report = CrashReport {
             failure: failure.clone(),
             actor: type_name::<A>(),
@@ -177,14 +131,9 @@ impl<A: Actor> ActorCell<A> {
             queued: census.queued,
             queued_types: types.by_name(),
             waiting_senders: census.waiting,
-            history: history.map_or_else(Vec::new, |history| history.all(now)),
+            history: self.system.histories.of(&self.path, now),
         };
         failure.reported(Arc::new(report))
-    }
-
-    /// The lives that it had, if one of them has failed.
-    pub(super) fn history(&self) -> Option<&History> {
-        self.apart.get()?.history.get()
     }
 
     /// Notes a life that is over for the reports of those that follow, from the first that failed on.
@@ -195,20 +144,16 @@ impl<A: Actor> ActorCell<A> {
         has_failed: bool,
         ended: &Ended,
     ) {
-        let history = match self.history() {
-            Some(history) => history,
-            None if has_failed => {
-                let apart = self.apart.get_or_init(Apart::default);
-                apart.history.get_or_init(History::default)
-            }
-            None => return,
-        };
-        history.add(Lived {
+        if !has_failed && self.restarts.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let life = Lived {
             incarnation,
             end: ended.life_end(),
             began,
             ended: self.system.now(),
             cause: self.cause.get(),
-        });
+        };
+        self.system.histories.add(&self.path, has_failed, life);
     }
 }

@@ -32,7 +32,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                 std::mem::replace(&mut batch.messages, Queue::new())
             });
             if let Some(rare) = &mut inner.rare {
-                rare.stamps.shrink_to_fit();
+                rare.stamps.shrink();
             }
             self.was_long.store(false, Ordering::Relaxed);
             Some((queue, batch))
