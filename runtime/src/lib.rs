@@ -216,6 +216,10 @@ pub mod simulation;
 mod snapshot;
 mod spec;
 mod stop;
+// Until subscriptions are built on it.
+#[cfg_attr(not(test), expect(dead_code))]
+#[expect(unused_imports)]
+mod subject;
 mod subscribers;
 mod supervisor;
 mod supervisor_ref;
@@ -252,6 +256,7 @@ pub use spec::{
     Supervisor,
 };
 pub use stop::Stop;
+pub use subject::{Pattern, PatternError};
 pub use supervisor_ref::SupervisorRef;
 pub use system::{Builder, DEAD_LETTERS, STUCK_AFTER, System, block_on, blocking};
 pub use waits::WaitsFor;

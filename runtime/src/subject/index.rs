@@ -1,0 +1,286 @@
+//! Subscriptions by the tokens of their patterns, so that a subject finds those that match.
+//!
+//! A node stands for the tokens on the way to it. At each, a subject goes on in at most two
+//! places, the node of its next token and the node of `*`:
+//!
+//! ```text
+//!   (root)                         home.>                     1
+//!     +- home   rest: 1            home.*.temperature         2
+//!          +- *                    home.kitchen.temperature   3, 4
+//!          |   +- temperature   here: 2
+//!          +- kitchen
+//!              +- temperature   here: 3, 4
+//! ```
+//!
+//! # What a visit costs
+//! A node is reached on one way only, so it is looked at once at the most. For a subject of
+//! *d* tokens these are at most 2^*k* nodes at the depth *k*, and at most as many as patterns
+//! begin with what matches: a chain of *d* where patterns have no `*` in common with others,
+//! and never more than the tokens of all patterns together. 2^*k* need as many patterns that
+//! are there, such as all that are made of `a` and `*`. No pattern is gone into twice, so
+//! there is nothing exponential in it; and nothing below the depth of the deepest pattern is
+//! read but for empty tokens.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::Arc;
+
+use foldhash::quality::RandomState;
+
+use super::radix::Radix;
+use super::{ANY, Pattern, REST, Subject};
+
+/// The subscriptions that match a subject; see [`subject`](crate::subject).
+///
+/// A clone shares all nodes and costs a count. A change copies the nodes on its way
+/// while a clone has them too, and changes them in place if none does.
+#[derive(Clone)]
+pub(crate) struct Index<T, S = RandomState> {
+    root: Arc<Node<T>>,
+    len: usize,
+    /// A hash that is seeded by chance, since tokens may be made up by those who would make them
+    /// collide; no order depends on it.
+    hasher: S,
+}
+
+#[derive(Clone)]
+struct Node<T> {
+    /// The last token on the way to it; empty at the root and below `*`.
+    token: Box<str>,
+    /// Those whose pattern ends here, by id.
+    here: Radix<T>,
+    /// Those whose pattern ends with a `>` behind this.
+    rest: Radix<T>,
+    any: Option<Arc<Node<T>>>,
+    /// By the hash of the token, or the next number that is free.
+    named: Radix<Arc<Node<T>>>,
+}
+
+/// A subject on its way, with the hashes that were needed so far; 0 is none yet.
+struct Way<'a, S> {
+    subject: Subject<'a>,
+    hashes: [u64; Pattern::TOKENS_MAX],
+    hasher: &'a S,
+}
+
+impl<T> Index<T> {
+    pub(crate) fn new() -> Self {
+        Index::default()
+    }
+}
+
+impl<T, S: Default> Default for Index<T, S> {
+    fn default() -> Self {
+        Index {
+            root: Arc::new(Node::of("")),
+            len: 0,
+            hasher: S::default(),
+        }
+    }
+}
+
+impl<T, S: BuildHasher> Index<T, S> {
+    /// How many there are: pairs of a pattern and an id.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    pub(crate) fn get(&self, pattern: &Pattern, id: u64) -> Option<&T> {
+        let mut node = &self.root;
+        for token in pattern.tokens() {
+            node = match token {
+                REST => return node.rest.get(id),
+                ANY => node.any.as_ref()?,
+                name => node
+                    .named
+                    .get(node.find(name, hash(&self.hasher, name)).ok()?)?,
+            };
+        }
+        node.here.get(id)
+    }
+
+    /// Calls `f` with id and value of each that matches, in the order that the module tells.
+    pub(crate) fn visit<'i>(&'i self, subject: &str, mut f: impl FnMut(u64, &'i T)) {
+        self.look(subject, &mut f);
+    }
+
+    /// Returns how many nodes it has looked at.
+    fn look<'i>(&'i self, subject: &str, f: &mut impl FnMut(u64, &'i T)) -> usize {
+        if self.is_empty() {
+            return 0;
+        }
+        let Some(subject) = Subject::parse(subject) else {
+            return 0;
+        };
+        let mut way = Way {
+            subject,
+            hashes: [0; Pattern::TOKENS_MAX],
+            hasher: &self.hasher,
+        };
+        self.root.look(0, &mut way, f)
+    }
+}
+
+impl<T: Clone, S: BuildHasher> Index<T, S> {
+    /// Puts a subscription under a pattern; returns the one that had this id there.
+    pub(crate) fn insert(&mut self, pattern: &Pattern, id: u64, value: T) -> Option<T> {
+        let mut node = Arc::make_mut(&mut self.root);
+        let mut tokens = pattern.tokens();
+        let before = loop {
+            node = match tokens.next() {
+                None => break node.here.insert(id, value),
+                Some(REST) => break node.rest.insert(id, value),
+                Some(ANY) => Arc::make_mut(node.any.get_or_insert_with(|| Arc::new(Node::of("")))),
+                Some(name) => {
+                    let (Ok(key) | Err(key)) = node.find(name, hash(&self.hasher, name));
+                    let child = || Arc::new(Node::of(name));
+                    Arc::make_mut(node.named.get_or_insert_with(key, child))
+                }
+            };
+        };
+        self.len += usize::from(before.is_none());
+        before
+    }
+
+    /// Takes a subscription out of a pattern; what nobody needs any more is let go with it.
+    pub(crate) fn remove(&mut self, pattern: &Pattern, id: u64) -> Option<T> {
+        // Looked for first, so that nothing is copied for one that is not there.
+        self.get(pattern, id)?;
+        let root = Arc::make_mut(&mut self.root);
+        let gone = root.remove(&mut pattern.tokens(), id, &self.hasher);
+        self.len -= usize::from(gone.is_some());
+        gone
+    }
+
+    /// Adds a clone of each value that matches to `out`.
+    pub(crate) fn matches(&self, subject: &str, out: &mut Vec<T>) {
+        self.visit(subject, |_, value| out.push(value.clone()));
+    }
+}
+
+impl<T> Node<T> {
+    fn of(token: &str) -> Self {
+        Node {
+            token: token.into(),
+            here: Radix::default(),
+            rest: Radix::default(),
+            any: None,
+            named: Radix::default(),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.here.is_empty() && self.rest.is_empty() && self.any.is_none() && self.named.is_empty()
+    }
+
+    /// Returns under which number the child of this token is, or would be.
+    #[inline]
+    fn find(&self, token: &str, hash: u64) -> Result<u64, u64> {
+        let mut key = hash;
+        while let Some(child) = self.named.get(key) {
+            if *child.token == *token {
+                return Ok(key);
+            }
+            key = key.wrapping_add(1);
+        }
+        Err(key)
+    }
+
+    fn look<'i, S: BuildHasher>(
+        &'i self,
+        mut depth: usize,
+        way: &mut Way<'_, S>,
+        f: &mut impl FnMut(u64, &'i T),
+    ) -> usize {
+        let mut node = self;
+        let mut looked = 1;
+        while let Some(&token) = way.subject.tokens().get(depth) {
+            node.rest.for_each(f);
+            if let Some(any) = &node.any {
+                looked += any.look(depth + 1, way, f);
+            }
+            if node.named.is_empty() {
+                return looked;
+            }
+            let child = node.find(token, way.hash(depth, token));
+            let Some(child) = child.ok().and_then(|key| node.named.get(key)) else {
+                return looked;
+            };
+            node = child;
+            looked += 1;
+            depth += 1;
+        }
+        // Behind the last token that a pattern can have there may be more of the subject.
+        if way.subject.len() == depth {
+            node.here.for_each(f);
+        }
+        looked
+    }
+}
+
+impl<T: Clone> Node<T> {
+    fn remove<'p, S: BuildHasher>(
+        &mut self,
+        tokens: &mut impl Iterator<Item = &'p str>,
+        id: u64,
+        hasher: &S,
+    ) -> Option<T> {
+        match tokens.next() {
+            None => self.here.remove(id),
+            Some(REST) => self.rest.remove(id),
+            Some(ANY) => {
+                let child = Arc::make_mut(self.any.as_mut()?);
+                let gone = child.remove(tokens, id, hasher);
+                if child.is_empty() {
+                    self.any = None;
+                }
+                gone
+            }
+            Some(name) => {
+                let key = self.find(name, hash(hasher, name)).ok()?;
+                let child = Arc::make_mut(self.named.get_mut(key)?);
+                let gone = child.remove(tokens, id, hasher);
+                if child.is_empty() {
+                    self.forget(key, hasher);
+                }
+                gone
+            }
+        }
+    }
+
+    /// Lets a child go, and puts those where they belong that had to stand behind it.
+    fn forget<S: BuildHasher>(&mut self, key: u64, hasher: &S) {
+        self.named.remove(key);
+        let mut next = key.wrapping_add(1);
+        while let Some(child) = self.named.remove(next) {
+            let (Ok(key) | Err(key)) = self.find(&child.token, hash(hasher, &child.token));
+            self.named.insert(key, child);
+            next = next.wrapping_add(1);
+        }
+    }
+}
+
+impl<S: BuildHasher> Way<'_, S> {
+    /// The hash of the token at a depth, taken once however many nodes want it.
+    #[inline]
+    fn hash(&mut self, depth: usize, token: &str) -> u64 {
+        let known = &mut self.hashes[depth];
+        if *known == 0 {
+            *known = hash(self.hasher, token);
+        }
+        *known
+    }
+}
+
+#[inline]
+fn hash<S: BuildHasher>(hasher: &S, token: &str) -> u64 {
+    let mut hasher = hasher.build_hasher();
+    hasher.write(token.as_bytes());
+    hasher.finish()
+}
+
+#[cfg(test)]
+mod tests;
