@@ -27,6 +27,7 @@ use std::str::FromStr;
 mod index;
 mod radix;
 mod shared;
+mod token;
 
 pub(crate) use index::Index;
 pub(crate) use shared::SharedIndex;
@@ -182,11 +183,11 @@ impl Pattern {
             match pattern.next() {
                 Some(REST) => return true,
                 Some(ANY) => {}
-                Some(name) if name == token => {}
+                Some(name) if name.as_bytes() == token => {}
                 _ => return false,
             }
         }
-        pattern.next().is_none() && subject.len() <= Self::TOKENS_MAX
+        pattern.next().is_none() && !subject.goes_on
     }
 
     /// Returns it as the text it was made of.
@@ -256,37 +257,42 @@ impl Error for PatternError {}
 
 /// A subject that is valid, cut into its tokens: as many of them as a pattern can name.
 struct Subject<'a> {
-    tokens: [&'a str; Pattern::TOKENS_MAX],
+    tokens: [&'a [u8]; Pattern::TOKENS_MAX],
     len: usize,
+    /// There are more.
+    goes_on: bool,
 }
 
 impl<'a> Subject<'a> {
     /// Goes over the text once; takes no memory, however long it is.
     fn parse(text: &'a str) -> Option<Self> {
-        let mut subject = Subject {
-            tokens: [""; Pattern::TOKENS_MAX],
-            len: 0,
-        };
-        for token in text.split('.') {
-            if token.is_empty() {
-                return None;
-            }
-            if let Some(place) = subject.tokens.get_mut(subject.len) {
-                *place = token;
-            }
-            subject.len += 1;
+        let mut rest = text.as_bytes();
+        // No way out of this loop, so that it is compiled to one that takes many bytes at a time.
+        let is_gap = |two: &[u8]| two == b"..";
+        let has_gap = rest.windows(2).fold(false, |gap, two| gap | is_gap(two));
+        if has_gap || matches!(rest, [] | [b'.', ..] | [.., b'.']) {
+            return None;
         }
+        let mut subject = Subject {
+            tokens: [b""; Pattern::TOKENS_MAX],
+            len: 0,
+            goes_on: false,
+        };
+        for place in &mut subject.tokens {
+            let end = rest.iter().position(|byte| *byte == b'.');
+            *place = &rest[..end.unwrap_or(rest.len())];
+            subject.len += 1;
+            let Some(end) = end else {
+                return Some(subject);
+            };
+            rest = &rest[end + 1..];
+        }
+        subject.goes_on = true;
         Some(subject)
     }
 
-    /// How many tokens it has in all.
-    fn len(&self) -> usize {
-        self.len
-    }
-
-    /// The first of them.
-    fn tokens(&self) -> &[&'a str] {
-        &self.tokens[..self.len.min(Pattern::TOKENS_MAX)]
+    fn tokens(&self) -> &[&'a [u8]] {
+        &self.tokens[..self.len]
     }
 }
 

@@ -27,6 +27,7 @@ use std::sync::Arc;
 use foldhash::quality::RandomState;
 
 use super::radix::Radix;
+use super::token::Token;
 use super::{ANY, Pattern, REST, Subject};
 
 /// The subscriptions that match a subject; see [`subject`](crate::subject).
@@ -45,7 +46,7 @@ pub(crate) struct Index<T, S = RandomState> {
 #[derive(Clone)]
 struct Node<T> {
     /// The last token on the way to it; empty at the root and below `*`.
-    token: Box<str>,
+    token: Token,
     /// Those whose pattern ends here, by id.
     here: Radix<T>,
     /// Those whose pattern ends with a `>` behind this.
@@ -94,9 +95,7 @@ impl<T, S: BuildHasher> Index<T, S> {
             node = match token {
                 REST => return node.rest.get(id),
                 ANY => node.any.as_ref()?,
-                name => node
-                    .named
-                    .get(node.find(name, hash(&self.hasher, name)).ok()?)?,
+                name => node.child(name.as_bytes(), hash(&self.hasher, name.as_bytes()))?,
             };
         }
         node.here.get(id)
@@ -135,9 +134,10 @@ impl<T: Clone, S: BuildHasher> Index<T, S> {
                 Some(REST) => break node.rest.insert(id, value),
                 Some(ANY) => Arc::make_mut(node.any.get_or_insert_with(|| Arc::new(Node::of("")))),
                 Some(name) => {
-                    let (Ok(key) | Err(key)) = node.find(name, hash(&self.hasher, name));
+                    let hash = hash(&self.hasher, name.as_bytes());
+                    let place = node.place(name.as_bytes(), hash);
                     let child = || Arc::new(Node::of(name));
-                    Arc::make_mut(node.named.get_or_insert_with(key, child))
+                    Arc::make_mut(node.named.get_or_insert_with(place, child))
                 }
             };
         };
@@ -164,7 +164,7 @@ impl<T: Clone, S: BuildHasher> Index<T, S> {
 impl<T> Node<T> {
     fn of(token: &str) -> Self {
         Node {
-            token: token.into(),
+            token: Token::of(token.as_bytes()),
             here: Radix::default(),
             rest: Radix::default(),
             any: None,
@@ -176,17 +176,27 @@ impl<T> Node<T> {
         self.here.is_empty() && self.rest.is_empty() && self.any.is_none() && self.named.is_empty()
     }
 
-    /// Returns under which number the child of this token is, or would be.
+    /// Returns the child of this token.
     #[inline]
-    fn find(&self, token: &str, hash: u64) -> Result<u64, u64> {
+    fn child(&self, token: &[u8], hash: u64) -> Option<&Arc<Node<T>>> {
         let mut key = hash;
-        while let Some(child) = self.named.get(key) {
-            if *child.token == *token {
-                return Ok(key);
+        loop {
+            let child = self.named.get(key)?;
+            if child.token.as_bytes() == token {
+                return Some(child);
             }
             key = key.wrapping_add(1);
         }
-        Err(key)
+    }
+
+    /// Returns under which number it is, or would be.
+    fn place(&self, token: &[u8], hash: u64) -> u64 {
+        let is_other = |child: &Arc<Node<T>>| child.token.as_bytes() != token;
+        let mut key = hash;
+        while self.named.get(key).is_some_and(is_other) {
+            key = key.wrapping_add(1);
+        }
+        key
     }
 
     fn look<'i, S: BuildHasher>(
@@ -205,8 +215,7 @@ impl<T> Node<T> {
             if node.named.is_empty() {
                 return looked;
             }
-            let child = node.find(token, way.hash(depth, token));
-            let Some(child) = child.ok().and_then(|key| node.named.get(key)) else {
+            let Some(child) = node.child(token, way.hash(depth, token)) else {
                 return looked;
             };
             node = child;
@@ -214,7 +223,7 @@ impl<T> Node<T> {
             depth += 1;
         }
         // Behind the last token that a pattern can have there may be more of the subject.
-        if way.subject.len() == depth {
+        if !way.subject.goes_on {
             node.here.for_each(f);
         }
         looked
@@ -240,11 +249,12 @@ impl<T: Clone> Node<T> {
                 gone
             }
             Some(name) => {
-                let key = self.find(name, hash(hasher, name)).ok()?;
-                let child = Arc::make_mut(self.named.get_mut(key)?);
+                let name = name.as_bytes();
+                let place = self.place(name, hash(hasher, name));
+                let child = Arc::make_mut(self.named.get_mut(place)?);
                 let gone = child.remove(tokens, id, hasher);
                 if child.is_empty() {
-                    self.forget(key, hasher);
+                    self.forget(place, hasher);
                 }
                 gone
             }
@@ -252,12 +262,13 @@ impl<T: Clone> Node<T> {
     }
 
     /// Lets a child go, and puts those where they belong that had to stand behind it.
-    fn forget<S: BuildHasher>(&mut self, key: u64, hasher: &S) {
-        self.named.remove(key);
-        let mut next = key.wrapping_add(1);
+    fn forget<S: BuildHasher>(&mut self, place: u64, hasher: &S) {
+        self.named.remove(place);
+        let mut next = place.wrapping_add(1);
         while let Some(child) = self.named.remove(next) {
-            let (Ok(key) | Err(key)) = self.find(&child.token, hash(hasher, &child.token));
-            self.named.insert(key, child);
+            let token = child.token.as_bytes();
+            let place = self.place(token, hash(hasher, token));
+            self.named.insert(place, child);
             next = next.wrapping_add(1);
         }
     }
@@ -266,7 +277,7 @@ impl<T: Clone> Node<T> {
 impl<S: BuildHasher> Way<'_, S> {
     /// The hash of the token at a depth, taken once however many nodes want it.
     #[inline]
-    fn hash(&mut self, depth: usize, token: &str) -> u64 {
+    fn hash(&mut self, depth: usize, token: &[u8]) -> u64 {
         let known = &mut self.hashes[depth];
         if *known == 0 {
             *known = hash(self.hasher, token);
@@ -276,9 +287,9 @@ impl<S: BuildHasher> Way<'_, S> {
 }
 
 #[inline]
-fn hash<S: BuildHasher>(hasher: &S, token: &str) -> u64 {
+fn hash<S: BuildHasher>(hasher: &S, token: &[u8]) -> u64 {
     let mut hasher = hasher.build_hasher();
-    hasher.write(token.as_bytes());
+    hasher.write(token);
     hasher.finish()
 }
 

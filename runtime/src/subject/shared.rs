@@ -1,15 +1,15 @@
 //! An index that many publish through while others subscribe.
 //!
 //! Publishers read a snapshot and hold no lock, so a handler of theirs may do what it
-//! likes meanwhile. The snapshot is a clone of the index that is changed under a lock,
-//! and costs a count to make: the first that publishes behind a change makes it. Until
-//! then it is taken away, so that a hundred thousand who subscribe one after the other
-//! copy nothing; and who has left is not held by a snapshot that nobody reads.
-//!
-//! Who publishes waits at the most for the one change that is being made.
+//! likes meanwhile. The snapshot is a clone of the index that is changed under a lock.
+//! Where somebody publishes between two changes, a change makes the next snapshot, and
+//! publishers wait for nothing. Where nobody does, it is taken away and made by the next
+//! who publishes: so a hundred thousand who subscribe one after the other copy nothing.
+//! Either way who has left is not held by a snapshot that nobody reads.
 
 use std::ops::Deref;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwapOption, Guard};
 use parking_lot::Mutex;
@@ -20,6 +20,9 @@ pub(crate) struct SharedIndex<T> {
     index: Mutex<Index<T>>,
     /// Equal to the index if there is one; changed under its lock.
     snapshot: ArcSwapOption<Index<T>>,
+    /// Somebody has read it since the last change. Written only where it is not set, so that
+    /// publishers do not take the line from each other.
+    is_read: AtomicBool,
 }
 
 /// The index as it was at one moment.
@@ -30,6 +33,7 @@ impl<T> Default for SharedIndex<T> {
         SharedIndex {
             index: Mutex::default(),
             snapshot: ArcSwapOption::empty(),
+            is_read: AtomicBool::new(false),
         }
     }
 }
@@ -38,21 +42,22 @@ impl<T: Clone> SharedIndex<T> {
     /// Puts a subscription under a pattern; returns the one that had this id there.
     pub(crate) fn insert(&self, pattern: &Pattern, id: u64, value: T) -> Option<T> {
         let mut index = self.index.lock();
-        self.take_away();
-        index.insert(pattern, id, value)
+        self.change(&mut index, |index| index.insert(pattern, id, value))
     }
 
     /// Takes a subscription out of a pattern; no snapshot that is taken from here on has it.
     pub(crate) fn remove(&self, pattern: &Pattern, id: u64) -> Option<T> {
         let mut index = self.index.lock();
         index.get(pattern, id)?;
-        self.take_away();
-        index.remove(pattern, id)
+        self.change(&mut index, |index| index.remove(pattern, id))
     }
 
     /// Everything that was put in before, and nothing that was taken out.
     pub(crate) fn snapshot(&self) -> Snapshot<T> {
         let there = self.snapshot.load();
+        if !self.is_read.load(Ordering::Relaxed) {
+            self.is_read.store(true, Ordering::Relaxed);
+        }
         if there.is_some() {
             return Snapshot(there);
         }
@@ -71,10 +76,18 @@ impl<T: Clone> SharedIndex<T> {
         self.snapshot().matches(subject, out);
     }
 
-    /// Ends the snapshot before the index changes, under its lock. All that it has is in the
-    /// index too, so no value is dropped here.
-    fn take_away(&self) {
-        self.snapshot.store(None);
+    /// Does what changes the index, under its lock. No value is dropped here with the old
+    /// snapshot: all that it has is in the index too, or is what `change` returns.
+    fn change<R>(&self, index: &mut Index<T>, change: impl FnOnce(&mut Index<T>) -> R) -> R {
+        let is_read = self.is_read.swap(false, Ordering::Relaxed);
+        if !is_read {
+            self.snapshot.store(None);
+        }
+        let done = change(index);
+        if is_read {
+            self.snapshot.store(Some(Arc::new(index.clone())));
+        }
+        done
     }
 }
 
@@ -126,11 +139,30 @@ mod tests {
         let (a, b) = (index.snapshot(), index.snapshot());
         assert!(std::ptr::eq(&*a, &*b));
         drop((a, b));
+        // The first change beside a reader leaves a snapshot to the next, the second takes it away.
         index.insert(&pattern("b"), 0, Arc::new(0));
+        assert!(index.snapshot.load().is_some());
+        index.insert(&pattern("b"), 1, Arc::new(1));
+        assert!(index.snapshot.load().is_none());
         let mut out = Vec::new();
         index.matches("a.b.c", &mut out);
         // One in the index, one here: no clone was left behind by a copied node.
         assert!(out.iter().all(|value| Arc::strong_count(value) == 2));
+    }
+
+    #[test]
+    fn publishers_do_not_wait_for_those_who_subscribe_between_two_events() {
+        let index = SharedIndex::default();
+        drop(index.snapshot());
+        for id in 0..10 {
+            index.insert(&pattern("a.>"), id, id);
+            assert!(index.snapshot.load().is_some());
+            let at_work = index.index.lock();
+            let mut out = Vec::new();
+            index.matches("a.b", &mut out);
+            assert_eq!(out.len() as u64, id + 1);
+            drop(at_work);
+        }
     }
 
     #[test]

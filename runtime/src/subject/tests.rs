@@ -35,7 +35,14 @@ impl Dice {
     }
 
     fn token(&mut self) -> &'static str {
-        ["a", "b", "ab", "A", "küche", "0"][self.roll(6)]
+        [
+            "a",
+            "b",
+            "ab",
+            "A",
+            "küche",
+            "as-long-as-no-token-should-be",
+        ][self.roll(6)]
     }
 
     /// Of few tokens as a rule, and now and then of as many as there may be.
