@@ -212,6 +212,9 @@ fn wildcards_that_branch_cost_no_more_than_the_patterns_that_were_put_in() {
     }
     let deep = vec!["a"; 10_000].join(".");
     assert_eq!(looked(&index, &deep), Pattern::TOKENS_MAX + 1);
+    assert!(found(&index, &deep).is_empty());
+    let deepest = vec!["a"; Pattern::TOKENS_MAX].join(".");
+    assert_eq!(found(&index, &deepest).len(), 1);
 
     // At each token both ways: so many nodes are looked at as there are, and each once.
     const DEPTH: u32 = 10;
