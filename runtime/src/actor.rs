@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 
-use crate::{Context, Spec};
+use crate::{Context, Flow, Spec};
 
 /// A component with a mailbox of its own, which handles one message at a time.
 ///
@@ -104,6 +104,65 @@ pub trait Actor: Sized + Send + 'static {
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let _ = cx;
         async { Ok(()) }
+    }
+
+    /// Declares what flows to and from actors of this type: what they subscribe to, publish, tell and ask; by default nothing.
+    ///
+    /// The graph of a tree is made of it before anything runs
+    /// ([`Supervisor::flow_graph`](crate::Supervisor::flow_graph)), and of a running system together
+    /// with what it has observed ([`System::flow_graph`](crate::System::flow_graph)): so what nobody hears,
+    /// nobody publishes or nobody declared can be seen.
+    ///
+    /// Where edges that wait make a circle, actors may come to wait for each other for good: each of
+    /// them for room in the full mailbox of the next, or for its reply. Such a tree is refused
+    /// at its start with [`StartError::WaitingCycle`](crate::StartError::WaitingCycle), and so is such a
+    /// child later, unless one edge of the circle is [lossy](crate::flow::Declared::lossy).
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// use greenroom::prelude::*;
+    /// use greenroom::StartError;
+    /// # struct Kitchen;
+    /// # struct Order;
+    /// # impl Message for Order { type Reply = (); }
+    /// # impl Handler<Order> for Kitchen {
+    /// #     async fn handle(&mut self, _: Order, _: &mut Context<Self>) -> Result<(), Infallible> { Ok(()) }
+    /// # }
+    /// # struct Waiter;
+    /// # struct Served;
+    /// # impl Message for Served { type Reply = (); }
+    /// # impl Handler<Served> for Waiter {
+    /// #     async fn handle(&mut self, _: Served, _: &mut Context<Self>) -> Result<(), Infallible> { Ok(()) }
+    /// # }
+    ///
+    /// impl Actor for Waiter {
+    /// #   type Args = ();
+    /// #   type Error = Infallible;
+    /// #   async fn start((): (), _: &mut Context<Self>) -> Result<Self, Infallible> { Ok(Waiter) }
+    ///     fn flow(flow: &mut Flow<Self>) {
+    ///         flow.tells::<Kitchen, Order>();
+    ///     }
+    ///     // ...
+    /// }
+    ///
+    /// impl Actor for Kitchen {
+    /// #   type Args = ();
+    /// #   type Error = Infallible;
+    /// #   async fn start((): (), _: &mut Context<Self>) -> Result<Self, Infallible> { Ok(Kitchen) }
+    ///     fn flow(flow: &mut Flow<Self>) {
+    ///         // Once both mailboxes are full, neither would ever go on.
+    ///         flow.tells::<Waiter, Served>();
+    ///     }
+    ///     // ...
+    /// }
+    ///
+    /// let tree = Supervisor::one_for_one("restaurant")
+    ///     .child(Kitchen::spec("kitchen", ()))
+    ///     .child(Waiter::spec("waiter", ()));
+    /// assert!(matches!(tree.check(), Err(StartError::WaitingCycle(cycle)) if cycle.len() == 2));
+    /// ```
+    fn flow(flow: &mut Flow<Self>) {
+        let _ = flow;
     }
 
     /// Returns the child spec under which a supervisor starts this actor as `name`.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use greenroom_supervision::BadCombination;
 
+use crate::flow::Edge;
 use crate::{ActorState, ExitReason, Failure, Path};
 
 mod children;
@@ -194,6 +195,10 @@ pub enum StartError {
     PartitionedAutoShutdown(Path),
     /// A [partition](crate::Supervisor::partitioned) that is temporary.
     TemporaryPartition(Path),
+    /// Actors [declare](crate::Actor::flow) that they may come to wait for each other in a circle.
+    ///
+    /// The edges of the shortest circle, each of which ends where the next one begins.
+    WaitingCycle(Vec<Edge>),
     /// A child failed to start; those started before it have been stopped, the last one first.
     ChildFailed(Failure),
     /// The system was stopped before the tree was up.
@@ -228,6 +233,10 @@ pub enum StartChildError {
     },
     /// The tree below the supervisor that was to be started is not one.
     InvalidTree(StartError),
+    /// With the child, actors of the system [declare](crate::Actor::flow) that they may come to wait for each other in a circle.
+    ///
+    /// As in [`StartError::WaitingCycle`].
+    WaitingCycle(Vec<Edge>),
     /// Its `start` said that there is nothing to run: see [`Context::ignore`](crate::Context::ignore).
     ///
     /// The supervisor keeps its place, unless it is a temporary child or one of a
@@ -532,6 +541,7 @@ impl fmt::Display for StartError {
                 f,
                 "the partition {path} is temporary, and its keys would belong to nobody once it has ended; make it permanent or transient"
             ),
+            StartError::WaitingCycle(cycle) => waiting_cycle(f, cycle),
             StartError::ChildFailed(failure) => write!(f, "the tree did not start: {failure}"),
             StartError::Stopped => f.write_str("the system was stopped while its tree started"),
             StartError::NoWorkers(why) => {
@@ -539,6 +549,15 @@ impl fmt::Display for StartError {
             }
         }
     }
+}
+
+fn waiting_cycle(f: &mut fmt::Formatter<'_>, cycle: &[Edge]) -> fmt::Result {
+    for (n, edge) in cycle.iter().enumerate() {
+        write!(f, "{}{edge}", if n == 0 { "" } else { ", " })?;
+    }
+    f.write_str(
+        ": each may wait for the next for good; let one of them go on without it, by `try_tell` or `publish`, and declare that `lossy`",
+    )
 }
 
 const NAME_RULE: &str = "a name has 1 to 128 bytes, no `/` and no control characters";
@@ -565,6 +584,7 @@ impl fmt::Display for StartChildError {
             ),
             StartChildError::BadCombination { path, why } => write!(f, "{path} cannot be: {why}"),
             StartChildError::InvalidTree(error) => error.fmt(f),
+            StartChildError::WaitingCycle(cycle) => waiting_cycle(f, cycle),
             StartChildError::Ignored(path) => {
                 write!(f, "{path} said in its start that there is nothing to run")
             }

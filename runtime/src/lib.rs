@@ -191,6 +191,7 @@ mod error;
 mod exit;
 mod failure;
 mod fencing;
+pub mod flow;
 mod history;
 mod holdings;
 mod life;
@@ -244,6 +245,7 @@ pub use error::{
 };
 pub use exit::ExitReason;
 pub use failure::{During, Failure, FailureKind};
+pub use flow::{Flow, FlowGraph};
 pub use greenroom_supervision::{AutoShutdown, Backoff, BadCombination, Restart};
 pub use mailbox::words::Overflow;
 pub use metrics::{Family, HistogramReading, Ledger, Metric, MetricKind, Sample, Value};
@@ -265,7 +267,7 @@ pub use watch::{ActorStuck, DeadlockSuspected};
 /// What an actor's author needs, in one line.
 pub mod prelude {
     pub use crate::{
-        Actor, ActorRef, Backoff, BoxError, Context, Event, Handler, Message, Recipient, Restart,
-        Spec, Supervisor, System,
+        Actor, ActorRef, Backoff, BoxError, Context, Event, Flow, Handler, Message, Recipient,
+        Restart, Spec, Supervisor, System,
     };
 }

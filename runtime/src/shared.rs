@@ -15,6 +15,7 @@ use crate::core::ready::Progress;
 use crate::dead_letter::DeadLetters;
 use crate::driver::Driver;
 use crate::history::Histories;
+use crate::flow::Running;
 use crate::metrics::Meters;
 use crate::registry::Registry;
 use crate::role::{Ended, Role};
@@ -27,6 +28,7 @@ pub(crate) struct Shared {
     pub(crate) meters: Meters,
     pub(crate) dead_letters: DeadLetters,
     pub(crate) histories: Histories,
+    pub(crate) flow: Running,
     pub(crate) seed: u64,
     /// When it began, by its own clock.
     pub(crate) born: Instant,

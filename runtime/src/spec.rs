@@ -13,6 +13,7 @@ use crate::cell::{ActorCell, Intake, Retry, Terms};
 use crate::core::gift::Whose;
 use crate::error::StartError;
 use crate::failure::ShortType;
+use crate::flow::{Edge, Kinds, NameOf, group_name};
 use crate::mailbox::words::Overflow;
 use crate::partitions::Partitions;
 use crate::path::is_valid_name;
@@ -98,6 +99,14 @@ impl<A: Actor> Spec<A> {
             intake.queued_asks = QueuedAsks::Keep;
         }
         ActorCell::new((path, id), args, self.terms, intake, group, system)
+    }
+
+    /// Looks whether such an actor can come to a system, as far as it is declared what flows.
+    ///
+    /// # Errors
+    /// With a circle of edges that wait which it would make.
+    pub(crate) fn admit(&self, system: &Shared) -> Result<(), Vec<Edge>> {
+        system.admit_actor::<A>(self.group.as_deref(), self.intake.overflow)
     }
 
     /// Returns the name that the actor has below its supervisor.
@@ -323,6 +332,7 @@ trait AnySpec: Send {
     fn kind(&self) -> String;
     fn stop_within(&self) -> Duration;
     fn outline(&self) -> String;
+    fn declare(&self, kinds: &mut Kinds, name: NameOf<'_>);
     fn build(self: Box<Self>, path: Path, id: ChildId, system: Arc<Shared>) -> Arc<dyn Role>;
 }
 
@@ -389,6 +399,10 @@ impl<A: Actor> AnySpec for Spec<A> {
 
     fn outline(&self) -> String {
         Spec::outline(self)
+    }
+
+    fn declare(&self, kinds: &mut Kinds, name: NameOf<'_>) {
+        kinds.add::<A>(self.group.as_deref(), self.intake.overflow, name);
     }
 
     fn build(self: Box<Self>, path: Path, id: ChildId, system: Arc<Shared>) -> Arc<dyn Role> {
@@ -692,10 +706,23 @@ impl Supervisor {
     ///
     /// # Errors
     ///
-    /// [`StartError`] when a name cannot be one or is taken twice, or what a supervisor
-    /// or child is to be cannot be together.
+    /// [`StartError`] when a name cannot be one or is taken twice, what a supervisor
+    /// or child is to be cannot be together, or actors [declare](Actor::flow) that they
+    /// may wait for each other in a circle.
     pub fn check(&self) -> Result<(), StartError> {
-        self.check_below(None)
+        self.check_below(None)?;
+        let kinds = self.kinds(&group_name);
+        kinds.check().map_err(StartError::WaitingCycle)
+    }
+
+    /// Takes note of all actors in the tree.
+    pub(crate) fn declare(&self, kinds: &mut Kinds, name: NameOf<'_>) {
+        for ChildSpec(child) in &self.children {
+            match child {
+                Child::Actor(spec) => spec.declare(kinds, name),
+                Child::Supervisor(supervisor) => supervisor.declare(kinds, name),
+            }
+        }
     }
 
     /// The same for a branch of a tree that is there.

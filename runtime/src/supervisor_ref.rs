@@ -60,7 +60,8 @@ impl SupervisorRef {
     /// # Errors
     ///
     /// [`StartChildError`] when the name is taken or cannot be one, the child's
-    /// `start` failed, the supervisor is stopping, or a child asks in its own
+    /// `start` failed, it [declares](Actor::flow) that it may wait for others in a circle,
+    /// the supervisor is stopping, or a child asks in its own
     /// `start` or while it is being stopped: each would wait for the other.
     ///
     /// # Cancel safety
@@ -75,6 +76,8 @@ impl SupervisorRef {
         }
         let path = self.cell.path.join(&spec.name);
         let standing = self.check(spec.standing, &path)?;
+        let admitted = spec.admit(&self.cell.system);
+        admitted.map_err(StartChildError::WaitingCycle)?;
         let_the_tired_rest().await;
         let (id, system) = (self.cell.next_id(), Arc::clone(&self.cell.system));
         let child = spec.cell(path, id, system, true);
@@ -103,6 +106,8 @@ impl SupervisorRef {
         let standing = self.check(tree.standing, &self.cell.path.join(&tree.name))?;
         tree.check_below(Some(&self.cell.path))
             .map_err(StartChildError::InvalidTree)?;
+        let admitted = self.cell.system.admit_tree(&tree);
+        admitted.map_err(StartChildError::WaitingCycle)?;
         let_the_tired_rest().await;
         let (parent, id) = (Some(&self.cell.path), self.cell.next_id());
         let child = tree.build(parent, id, &self.cell.system);

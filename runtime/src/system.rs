@@ -21,6 +21,7 @@ use crate::driver::{Driver, Simulation};
 use crate::error::{Escalated, FindError, NotReady, ResendError, StartError};
 use crate::failure::logged;
 use crate::history::Histories;
+use crate::flow::Running;
 use crate::metrics::{Family, Ledger, Meters};
 use crate::pool::Pool;
 use crate::registry::{Delivery, Registry};
@@ -183,7 +184,8 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`StartError`] when a name is invalid or taken twice, or an actor did not
+    /// [`StartError`] when a name is invalid or taken twice, actors [declare](Actor::flow)
+    /// that they may wait for each other in a circle, or an actor did not
     /// start; those that were up have then been stopped again, the latest first.
     ///
     /// # Panics
@@ -241,6 +243,7 @@ impl Builder {
             meters: Meters::new(),
             dead_letters: DeadLetters::new(self.dead_letters),
             histories: Histories::default(),
+            flow: Running::default(),
             stuck_after: self.stuck_after,
             born,
             seed: self.seed.unwrap_or_else(|| RandomState::new().hash_one(())),
@@ -288,8 +291,14 @@ impl System {
         System { shared }
     }
 
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
     async fn raise(&self, tree: Supervisor) -> Result<(), StartError> {
-        tree.check()?;
+        tree.check_below(None)?;
+        let admitted = self.shared.admit_tree(&tree);
+        admitted.map_err(StartError::WaitingCycle)?;
         let root = tree.build(None, ChildId(0), &self.shared);
         *self.shared.root_path.lock() = Some(root.path().clone());
         *self.shared.root.lock() = Some(Arc::clone(&root) as Arc<dyn Role>);

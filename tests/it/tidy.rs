@@ -133,6 +133,7 @@ fn arrows_point_one_way() {
             "greenroom-supervision",
             "libc",
             "parking_lot",
+            "serde",
             "tokio",
             "tracing",
         ];

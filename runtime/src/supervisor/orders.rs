@@ -8,8 +8,8 @@ use super::{Life, NotStarted, Settings};
 use crate::book::Place;
 use crate::role::{Change, Ended, Order, Role, Standing};
 use crate::{
-    Path, RemoveChildError, RestartChildError, StartCause, StartChildError, StopChildError,
-    Supervisor, UpdateError,
+    Path, RemoveChildError, RestartChildError, StartCause, StartChildError, StartError,
+    StopChildError, Supervisor, UpdateError,
 };
 
 impl Life {
@@ -207,6 +207,8 @@ impl Life {
                 return Err(UpdateError::BuiltOnce(path));
             }
         }
+        let admitted = cell.system.admit_tree(&tree);
+        admitted.map_err(|cycle| UpdateError::InvalidTree(StartError::WaitingCycle(cycle)))?;
         self.set(tree.settings);
         for child in tree.children {
             let (path, standing) = (cell.path.join(child.name()), child.standing());
