@@ -34,6 +34,7 @@ use crate::mailbox::desk::Desk;
 use crate::mailbox::words::{Control, CutOff, Failed};
 use crate::metrics::Group;
 use crate::pause::Gate;
+use crate::postmark::{Postmark, Sender};
 use crate::registry::AnyTopic;
 use crate::role::{Asker, Boss, CauseCell, Ended, StateCell, asker, current_actor};
 use crate::shared::Shared;
@@ -449,6 +450,8 @@ impl<A: Actor> ActorCell<A> {
         self.mailbox.discard(desk, why);
         // What only time made void is no loss that anybody would look for; what was sent with a limit is.
         if why == Dropped::Expired {
+            let incoming = &self.group.incoming;
+            incoming.lost(Sender::Unknown, table.of(), false);
             let incarnation = self.mailbox.reading(false).incarnation;
             let message = (table.message_type)();
             self.dead_letter(
@@ -490,6 +493,37 @@ impl<A: Actor> ActorCell<A> {
         if let During::Message(message) = stuck.during() {
             self.tried(failed, message, stuck, last);
         }
+    }
+
+    /// Counts a message that was timed for the flow graph.
+    pub(crate) fn observe(&self, postmark: Postmark, hand: &mut Option<Letter<A>>) {
+        let system = &self.system;
+        let sender = postmark.sender(system.meters.system);
+        let (Some(from), Some(letter)) = (sender, hand) else {
+            return;
+        };
+        let table = letter.table();
+        // The first of each tick are all timed, and of the others a share.
+        let weight = match postmark.is_first() {
+            true => 1,
+            false => u64::from(system.measure_every.next_power_of_two()),
+        };
+        let is_asked = (table.is_asked)(letter);
+        let incoming = &self.group.incoming;
+        incoming.came(from, table.of(), is_asked, weight);
+    }
+
+    /// The same for one that is lost; of one that was queued it is not known any more who sent it.
+    fn observe_loss(&self, from: Sender, letter: &mut Letter<A>) {
+        let table = letter.table();
+        let is_asked = (table.is_asked)(letter);
+        self.group.incoming.lost(from, table.of(), is_asked);
+    }
+
+    /// A message that was queued in a mailbox which loses the oldest.
+    fn replaced(&self, mut oldest: Letter<A>) {
+        self.observe_loss(Sender::Unknown, &mut oldest);
+        self.overflowed(oldest);
     }
 
     /// A message that found no room in a mailbox which loses what does not fit.

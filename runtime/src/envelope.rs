@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::core::inline::{Family, Form, Inline, Kind, is_inline};
 use crate::core::pooled::{Pooled, Then};
 use crate::core::slot::Replier;
+use crate::flow::Type;
 use crate::life::{Life, Outcome};
 use crate::mailbox::Mailbox;
 use crate::tally::Dropped;
@@ -222,6 +223,16 @@ pub(crate) struct LetterTable<A: Actor> {
     pub(crate) give_back: fn(Letter<A>),
     /// What is more of a message that may be tried again.
     pub(crate) trial: Option<TrialTable<A>>,
+}
+
+impl<A: Actor> LetterTable<A> {
+    /// The type of the message.
+    pub(crate) fn of(&self) -> Type {
+        Type {
+            name: (self.message_type)(),
+            id: (self.message_id)(),
+        }
+    }
 }
 
 impl<A: Actor> AsRef<Form> for LetterTable<A> {

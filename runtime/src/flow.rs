@@ -19,19 +19,23 @@ use serde::Serialize;
 
 mod declared;
 mod draw;
+mod observed;
 mod paths;
 mod running;
 #[cfg(all(test, not(any(greenroom_loom, greenroom_shuttle))))]
 mod tests;
 
 pub use declared::{Declared, Flow};
-pub(crate) use declared::{Kinds, NameOf, group_name};
+pub(crate) use declared::{Kinds, NameOf, Type, group_name};
+pub(crate) use observed::{Bound, Incoming};
 pub(crate) use running::Running;
 
 /// Whoever sends and is no actor's handler.
 pub(crate) const OUTSIDE: &str = "_outside";
 /// Who publishes what the runtime itself has to say.
 pub(crate) const RUNTIME: &str = "_runtime";
+/// A sender of which nothing was noted.
+pub(crate) const UNKNOWN: &str = "_unknown";
 
 /// What flows between the kinds of actors of a tree or of a running system.
 ///

@@ -209,6 +209,7 @@ mod pause;
 pub mod planted;
 #[cfg_attr(test, allow(unsafe_code))]
 mod pool;
+mod postmark;
 mod registry;
 mod role;
 mod scrape;

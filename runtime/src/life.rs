@@ -525,8 +525,9 @@ unsafe fn begin_timed<A: Actor>(
                 system.micros(now),
             )
         };
-        if let Some(queued) = cell.mailbox.take_stamp(&(*place).desk, note) {
-            (*place).stage.cx.begin_timed(queued, now);
+        if let Some(stamp) = cell.mailbox.take_stamp(&(*place).desk, note) {
+            (*place).stage.cx.begin_timed(stamp.since, now);
+            cell.observe(stamp.postmark, hand);
         }
         if let Some(director) = cell.system.director() {
             return begin_directed(cell, life, hand, turn, director);

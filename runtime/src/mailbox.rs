@@ -50,6 +50,7 @@ use crate::core::fence;
 use crate::core::queue::Queue;
 use crate::core::sync::{AtomicBool, AtomicU64, Ordering, relax};
 use crate::failure::{guarded, logged};
+use crate::postmark::Postmark;
 use crate::tally::{Dropped, Rejected};
 
 pub(crate) mod census;
@@ -77,7 +78,7 @@ mod tests;
 
 use desk::{CONTROL, Desk, KEEPS, KILL, STEPWISE, WAITERS};
 use recent::Recent;
-use stamps::Stamps;
+use stamps::{Stamp, Stamps};
 use words::{Control, CutOff, Failed, Overflow, Ticket};
 
 /// `E` is what is queued; `L` a copyable pointer to the life that reads.
@@ -131,11 +132,11 @@ struct Inner<E, L> {
 struct Rare<E> {
     control: VecDeque<Control>,
     /// Senders that wait for room, oldest first. Each holds a future of its own, so their number is theirs.
-    waiting: BTreeMap<Ticket, (E, Waker)>,
+    waiting: BTreeMap<Ticket, Waiting<E>>,
     /// Messages of waiting senders that the mailbox will not take; each is picked up by its sender.
     returned: BTreeMap<Ticket, E>,
     next_ticket: u64,
-    /// When some of the queued messages came, by their number.
+    /// When some of the queued messages came, and from whom, in their order.
     stamps: Stamps,
     /// The latest stamp that was taken out.
     passed: Option<Instant>,
@@ -154,6 +155,14 @@ struct Rare<E> {
     retried: u64,
     /// Questions are given back until the next life begins.
     refuses_questions: bool,
+}
+
+/// A sender that waits for room.
+struct Waiting<E> {
+    message: E,
+    waker: Waker,
+    /// Who it is: the message is queued on another thread.
+    postmark: Postmark,
 }
 
 impl<E> Default for Rare<E> {
@@ -182,7 +191,7 @@ impl<E> Rare<E> {
     /// When the oldest message was queued that has not ended, of this number; or one that was timed shortly before it.
     fn queued(&self, number: u64) -> Option<Instant> {
         match self.stamps.front() {
-            Some((stamped, since)) if stamped <= number => Some(since),
+            Some(stamp) if stamp.ahead_of(number) <= 0 => Some(stamp.since),
             _ => self.passed,
         }
     }
@@ -505,13 +514,13 @@ impl<E, L: Copy> Mailbox<E, L> {
             rare.recalled += n;
             rare.rejected[Rejected::Restarting as usize] += n;
             rare.refuses_questions = true;
-            for (ticket, (mut message, waker)) in std::mem::take(&mut rare.waiting) {
-                if is_question(&mut message) {
+            for (ticket, mut waiting) in std::mem::take(&mut rare.waiting) {
+                if is_question(&mut waiting.message) {
                     rare.rejected[Rejected::Restarting as usize] += 1;
-                    rare.returned.insert(ticket, message);
-                    woken.0.push(waker);
+                    rare.returned.insert(ticket, waiting.message);
+                    woken.0.push(waiting.waker);
                 } else {
-                    rare.waiting.insert(ticket, (message, waker));
+                    rare.waiting.insert(ticket, waiting);
                 }
             }
             inner.look_at_line();
@@ -531,9 +540,9 @@ impl<E, L: Copy> Mailbox<E, L> {
             let Some(rare) = &mut inner.rare else { return };
             rare.rejected[Rejected::Stopped as usize] += rare.waiting.len() as u64;
             inner.someone_waits = false;
-            for (ticket, (message, waker)) in std::mem::take(&mut rare.waiting) {
-                rare.returned.insert(ticket, message);
-                woken.0.push(waker);
+            for (ticket, waiting) in std::mem::take(&mut rare.waiting) {
+                rare.returned.insert(ticket, waiting.message);
+                woken.0.push(waiting.waker);
             }
             if let Some(reader) = &inner.reader {
                 // SAFETY: the desk lives while it stands here.
@@ -586,10 +595,16 @@ impl<E, L: Copy> Mailbox<E, L> {
     }
 
     #[inline(always)]
-    fn push(&self, inner: &mut Inner<E, L>, message: E, tick: u32) {
+    fn push(
+        &self,
+        inner: &mut Inner<E, L>,
+        message: E,
+        tick: u32,
+        postmark: impl FnOnce() -> Postmark,
+    ) {
         let number = inner.enqueued;
         if self.is_timed(inner, number, tick) {
-            inner.stamp(number, tick);
+            inner.stamp(number, tick, postmark());
         }
         inner.queue.push_back(message);
         inner.enqueued = number + 1;
@@ -599,12 +614,12 @@ impl<E, L: Copy> Mailbox<E, L> {
     fn admit(&self, inner: &mut Inner<E, L>, woken: &mut Woken) {
         while inner.someone_waits && self.has_room(inner) {
             let rare = inner.rare();
-            let Some((_, (message, waker))) = rare.waiting.pop_first() else {
+            let Some((_, waiting)) = rare.waiting.pop_first() else {
                 return;
             };
             inner.look_at_line();
-            self.push(inner, message, clock::tick());
-            woken.0.push(waker);
+            self.push(inner, waiting.message, clock::tick(), || waiting.postmark);
+            woken.0.push(waiting.waker);
         }
         if !inner.someone_waits
             && let Some(reader) = &inner.reader
@@ -673,7 +688,8 @@ impl<E, L: Copy> Mailbox<E, L> {
             // What comes rarely is timed each time; its age is that of the latest that was timed
             // before it, if not its own.
             let since = rare.passed.unwrap_or_else(Instant::now);
-            rare.stamps.push_front((taken - 1, since));
+            let stamp = Stamp::new(taken - 1, since, Postmark::COUNTED);
+            rare.stamps.push_front(stamp);
             inner.next_stamp = taken - 1;
         }
     }
@@ -775,27 +791,35 @@ impl<E, L> Inner<E, L> {
     }
 
     #[cold]
-    fn stamp(&mut self, number: u64, tick: u32) {
+    fn stamp(&mut self, number: u64, tick: u32, postmark: Postmark) {
+        let is_first = tick != self.tick;
         self.tick = tick;
-        let now = Instant::now();
-        self.rare().stamps.push_back((number, now));
+        let stamp = Stamp::new(number, Instant::now(), postmark.first(is_first));
+        self.rare().stamps.push_back(stamp);
         self.next_stamp = self.next_stamp.min(number);
     }
 
+    /// The same for one that is sent by the code that calls this.
+    #[cold]
+    fn stamp_here(&mut self, number: u64, tick: u32) {
+        self.stamp(number, tick, Postmark::here());
+    }
+
     /// Takes the stamps of all messages below `taken` out; returns the latest.
-    fn pass_stamps(&mut self, taken: u64) -> Option<Instant> {
+    fn pass_stamps(&mut self, taken: u64) -> Option<Stamp> {
         let rare = self.rare.as_mut()?;
         let mut latest = None;
-        while let Some((number, since)) = rare.stamps.front()
-            && number < taken
+        while let Some(stamp) = rare.stamps.front()
+            && stamp.ahead_of(taken) < 0
         {
-            latest = Some(since);
+            latest = Some(stamp);
             rare.stamps.pop_front();
         }
-        if latest.is_some() {
-            rare.passed = latest;
+        if let Some(stamp) = latest {
+            rare.passed = Some(stamp.since);
         }
-        self.next_stamp = rare.stamps.front().map_or(u64::MAX, |(number, _)| number);
+        let next = rare.stamps.front();
+        self.next_stamp = next.map_or(u64::MAX, |next| taken + next.ahead_of(taken) as u64);
         latest
     }
 }

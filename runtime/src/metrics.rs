@@ -9,13 +9,15 @@ use std::any::type_name;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::{Mutex, RwLock};
 
 use crate::failure::ShortType;
+use crate::flow::{Bound, Incoming};
+use crate::postmark::Postmark;
 use crate::role::RestartReason;
 use crate::tally::Tally;
 
@@ -410,6 +412,10 @@ const GROUPS_MAX: usize = 256;
 /// What the actors of one kind are counted by together.
 pub(crate) struct Group {
     pub(crate) name: String,
+    /// What the mailboxes note to which its actors send.
+    pub(crate) postmark: Postmark,
+    /// What came to its actors, by who sent it.
+    pub(crate) incoming: Incoming,
     pub(crate) wait: Histogram,
     pub(crate) handle: Histogram,
     busy_nanos: AtomicU64,
@@ -420,9 +426,11 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    fn new(name: &str) -> Self {
+    fn new(name: &str, postmark: Postmark, bound: &Arc<Bound>) -> Self {
         Group {
             name: name.to_owned(),
+            postmark,
+            incoming: Incoming::new(bound),
             wait: Histogram::new(),
             handle: Histogram::new(),
             busy_nanos: AtomicU64::new(0),
@@ -527,11 +535,17 @@ pub(crate) struct Meters {
     pub(crate) escalations: AtomicU64,
     decisions: [AtomicU64; Decision::ALL.len()],
     pub(crate) deadlocks: AtomicU64,
+    /// What tells this system from most others in the process.
+    pub(crate) system: u16,
+    pub(crate) bound: Arc<Bound>,
 }
 
 impl Meters {
     pub(crate) fn new() -> Self {
+        static SYSTEMS: AtomicU16 = AtomicU16::new(0);
         Meters {
+            system: SYSTEMS.fetch_add(1, Ordering::Relaxed),
+            bound: Arc::new(Bound::default()),
             groups: RwLock::default(),
             kinds: ArcSwap::default(),
             escalations: AtomicU64::new(0),
@@ -584,9 +598,10 @@ impl Meters {
         } else {
             name
         };
+        let postmark = Postmark::of_group(self.system, groups.len() as u16);
         let group = groups
             .entry(name.to_owned())
-            .or_insert_with(|| Arc::new(Group::new(name)));
+            .or_insert_with(|| Arc::new(Group::new(name, postmark, &self.bound)));
         Arc::clone(group)
     }
 }

@@ -20,6 +20,7 @@ use crate::entry::{Entry, Offered, Receive, Refused, Way};
 use crate::envelope::Parcel;
 use crate::failure::ShortType;
 use crate::fencing::is_fenced;
+use crate::flow::Type;
 use crate::mailbox::words::WhenFull;
 use crate::role::Role;
 use crate::subscribers::Subscribers;
@@ -61,6 +62,8 @@ struct Counts {
 /// A [`Topic`] whose event type is forgotten.
 pub(crate) trait AnyTopic: Send + Sync {
     fn name(&self) -> String;
+    /// The type of the event.
+    fn event(&self) -> Type;
     /// Published; then deliveries: made, without room, to a stopped subscriber.
     fn counts(&self) -> [u64; 4];
     fn subscribers(&self) -> usize;
@@ -328,6 +331,10 @@ impl<E: Event> Topic<E> {
 impl<E: Event> AnyTopic for Topic<E> {
     fn name(&self) -> String {
         type_name::<E>().to_owned()
+    }
+
+    fn event(&self) -> Type {
+        Type::of::<E>()
     }
 
     fn counts(&self) -> [u64; 4] {

@@ -12,6 +12,8 @@ use tokio::sync::oneshot;
 use crate::book::Lead;
 use crate::core::frames::Frames;
 use crate::core::ready::Runnable;
+use crate::metrics::Group;
+use crate::postmark::Postmark;
 use crate::snapshot::{ActorState, Seen};
 use crate::waits::{DynAsking, Edge, Node};
 use crate::{
@@ -79,6 +81,10 @@ pub(crate) trait Role: Send + Sync + 'static {
     fn trim(&self) {}
     /// Holds it still between two messages, or lets it go on; a supervisor has none.
     fn set_paused(&self, _: bool) {}
+    /// By what it is counted together with others; a supervisor handles no messages.
+    fn group(&self) -> Option<&Group> {
+        None
+    }
     /// For how long the message in hand was there at the latest look, if that is too long.
     fn stuck_for(&self) -> Option<Duration> {
         let (work, node) = self.glance();
@@ -311,6 +317,14 @@ pub(crate) fn wait_after_all(of: &Arc<Node>, asking: &DynAsking) {
     if let Some(asker) = current_node() {
         asking.publish(&asker, of);
     }
+}
+
+/// Returns the postmark of whose code calls this.
+#[inline]
+pub(crate) fn current_postmark() -> Postmark {
+    let postmark = |role: &dyn Role| role.group().map(|group| group.postmark);
+    let here = RUNNING.with(|frames| frames.innermost(|role, _| postmark(role)));
+    here.flatten().unwrap_or(Postmark::OUTSIDE)
 }
 
 fn current_node() -> Option<Arc<Node>> {

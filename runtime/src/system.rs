@@ -20,8 +20,8 @@ use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::driver::{Driver, Simulation};
 use crate::error::{Escalated, FindError, NotReady, ResendError, StartError};
 use crate::failure::logged;
-use crate::history::Histories;
 use crate::flow::Running;
+use crate::history::Histories;
 use crate::metrics::{Family, Ledger, Meters};
 use crate::pool::Pool;
 use crate::registry::{Delivery, Registry};
@@ -119,7 +119,7 @@ impl Builder {
     /// three readings of the clock a message: tests in virtual time want it, as only real time
     /// ticks the tenths, and a [simulated](Self::simulated) system does it by itself.
     pub fn measure_every(mut self, n: u32) -> Self {
-        self.measure_every = Some(n);
+        self.measure_every = Some(n.min(1 << 31));
         self
     }
 

@@ -32,6 +32,7 @@ mod on_tasks {
 
     mod calls;
     mod failures;
+    mod flow;
     mod limits;
     mod mailbox;
     mod observing;
@@ -50,6 +51,7 @@ mod simulated {
 
     mod calls;
     mod failures;
+    mod flow;
     mod limits;
     mod mailbox;
     mod observing;

@@ -20,7 +20,8 @@ async fn crowd(seed: u64) -> Vec<String> {
     let script = Script::default();
     let mut tree = Supervisor::one_for_one("app").restart_limit(100, Duration::from_secs(60));
     for n in 0..N {
-        tree = tree.child(Scripted::spec(n.to_string(), script.clone()).mailbox(2));
+        let spec = Scripted::spec(n.to_string(), script.clone());
+        tree = tree.child(spec.mailbox(2).group(format!("kind {}", n % 3)));
     }
     let system = System::builder().simulated(seed).start(tree).await.unwrap();
     let find = |n: usize| system.find::<Scripted>(&format!("app/{n}")).unwrap();
@@ -43,6 +44,7 @@ async fn crowd(seed: u64) -> Vec<String> {
     let ledger = system.ledger();
     assert!(ledger.is_balanced(), "SEED={seed}: {ledger}");
     script.log.add(ledger.to_string());
+    script.log.add(system.flow_graph().to_mermaid());
     script.log.take()
 }
 

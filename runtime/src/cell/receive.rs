@@ -14,8 +14,10 @@ use crate::core::prefetch::prefetch;
 use crate::dead_letter::DeadLetterReason;
 use crate::entry::{Asked, Back, Offered, Posted, Receive};
 use crate::envelope::{self, Letter, Parcel, ReplyTo};
+use crate::flow::Type;
 use crate::mailbox::words::{Admission, GivenUp, Ticket, WhenFull};
 use crate::pool::count_messages;
+use crate::postmark::{Postmark, Sender};
 use crate::role::{Asker, asker, wait_for_reply};
 use crate::waits::{DynAsking, Node};
 use crate::{Actor, Handler, Message, Path};
@@ -95,6 +97,7 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
     }
 
     fn overflowed(&self, message: M) {
+        self.observe_lost::<M>();
         ActorCell::overflowed(self, Parcel::told(message).into_letter());
     }
 
@@ -107,6 +110,7 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
         } else {
             DeadLetterReason::Full
         };
+        self.observe_lost::<M>();
         let incarnation = self.mailbox.reading(false).incarnation;
         self.dead_letter(
             incarnation,
@@ -135,7 +139,7 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
             Admission::Replaced(oldest) => {
                 return Posted {
                     is_delivered: true,
-                    afterwards: Some(Box::new(move || ActorCell::overflowed(&self, oldest))),
+                    afterwards: Some(Box::new(move || self.replaced(oldest))),
                 };
             }
             // Only a question is refused for a restart.
@@ -166,6 +170,13 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
 }
 
 impl<A: Actor> ActorCell<A> {
+    /// Counts a message for the flow graph that the calling code does not get rid of.
+    fn observe_lost<M: Message>(&self) {
+        let from = Postmark::here().sender(self.system.meters.system);
+        let from = from.unwrap_or(Sender::Unknown);
+        self.group.incoming.lost(from, Type::of::<M>(), false);
+    }
+
     /// Asks from inside a handler where the answer may take time: nobody may wait for whoever waits for it.
     ///
     /// Returns the life that is to be made ready, if it is.
@@ -199,7 +210,7 @@ impl<A: Actor> ActorCell<A> {
                 Offered::Accepted
             }
             Admission::Replaced(oldest) => {
-                self.overflowed(oldest);
+                self.replaced(oldest);
                 Offered::Accepted
             }
             Admission::Waiting { ticket } => Offered::Waiting(ticket),

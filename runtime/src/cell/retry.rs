@@ -17,6 +17,7 @@ use crate::envelope::{self, Letter};
 use crate::failure::{Failure, Panic, ShortType, guarded, logged};
 use crate::mailbox::words::{Admission, Failed, Overflow, WhenFull};
 use crate::pool::count_messages;
+use crate::postmark::Sender;
 use crate::role::Role;
 use crate::simulation::Step;
 use crate::spec::QueuedAsks;
@@ -276,6 +277,7 @@ impl<A: Actor> ActorCell<A> {
         let (unseen, mut passed) = (left.len().saturating_sub(letters.capacity()), 0);
         for (n, mut letter) in left.into_iter().enumerate() {
             let table = letter.table();
+            self.observe_loss(Sender::Unknown, &mut letter);
             if n < unseen && !is_logged && table.trial.is_none() {
                 let _ = guarded(|| (table.abandon)(&mut letter));
                 let _ = guarded(|| drop(letter));
@@ -349,7 +351,7 @@ impl<A: Actor> Kept for KeptLetter<A> {
                 return Ok(());
             }
             Admission::Replaced(oldest) => {
-                cell.overflowed(oldest);
+                cell.replaced(oldest);
                 return Ok(());
             }
             // Who refuses to wait gets no place in line.

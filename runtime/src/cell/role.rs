@@ -14,6 +14,7 @@ use crate::core::ready::Runnable;
 use crate::failure::ShortType;
 use crate::life::Life;
 use crate::mailbox::words::Control;
+use crate::metrics::Group;
 use crate::role::{Boss, Launched, RestartReason, Role};
 use crate::snapshot::{ActorState, Seen};
 use crate::waits::Node;
@@ -190,5 +191,9 @@ impl<A: Actor> Role for ActorCell<A> {
 
     fn trim(&self) {
         self.mailbox.trim();
+    }
+
+    fn group(&self) -> Option<&Group> {
+        Some(&self.group)
     }
 }

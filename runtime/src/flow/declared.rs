@@ -434,7 +434,8 @@ impl Sends {
     }
 }
 
-fn insert(names: &mut Vec<String>, name: &str) {
+/// Adds a name to others that are sorted.
+pub(super) fn insert(names: &mut Vec<String>, name: &str) {
     if let Err(at) = names.binary_search_by(|n| n.as_str().cmp(name)) {
         names.insert(at, name.to_owned());
     }
@@ -495,6 +496,28 @@ impl Drawn {
             subscribed: 0,
         };
         self.events.entry(name.to_owned()).or_insert_with(event)
+    }
+
+    /// Adds what was seen of an edge.
+    pub(super) fn observed(&mut self, key: (String, String, String, EdgeKind), traffic: Traffic) {
+        let (from, to, message, kind) = key.clone();
+        self.node(&from);
+        self.node(&to);
+        let edge = self.edges.entry(key).or_insert_with(|| Edge {
+            from,
+            to,
+            message,
+            kind,
+            is_declared: false,
+            waits: kind == EdgeKind::Ask,
+            is_lossy: false,
+            is_acyclic: false,
+            observed: None,
+        });
+        let sum = edge.observed.get_or_insert_default();
+        sum.messages += traffic.messages;
+        sum.samples += traffic.samples;
+        sum.dropped += traffic.dropped;
     }
 
     /// A declared edge: lossy and acyclic until it is said what it is.

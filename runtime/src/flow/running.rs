@@ -1,11 +1,18 @@
 //! The flow graph of a running system.
 
 use std::any::TypeId;
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use super::{Edge, FlowGraph, Kinds, group_name};
+use super::declared::{Names, Says, insert};
+use super::{
+    Edge, EdgeKind, FlowGraph, Kinds, OUTSIDE, RUNTIME, Traffic, Type, UNKNOWN, group_name,
+};
+use crate::metrics::Group;
+use crate::postmark::Sender;
 use crate::shared::Shared;
 use crate::{Actor, Overflow, Supervisor, System};
 
@@ -36,7 +43,7 @@ impl Shared {
         overflow: Overflow,
     ) -> Result<(), Vec<Edge>> {
         // Of an actor that declares nothing this is known when it is compiled.
-        let is_silent = super::declared::Says::of::<A>().is_empty();
+        let is_silent = Says::of::<A>().is_empty();
         if is_silent && !self.flow.is_used.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -71,8 +78,124 @@ impl Shared {
 
 impl System {
     /// Returns what flows between the actors: what they [declare](Actor::flow), what was observed, and both.
+    ///
+    /// Nothing is counted for it on the way of a message, but where its mailbox is
+    /// [timed](crate::Builder::measure_every): of a flood that is one in 256, of which each stands
+    /// for as many, and each that is the first in a tenth of a second. Where every message is timed,
+    /// as in a [simulation](crate::Builder::simulated), the counts are exact. What was lost is counted always; by
+    /// whom it was sent is known where the sender loses it, and not of a message that was queued.
+    ///
+    /// A kind of actors stays in the graph after its last one has ended. There are counts for at most 4,096 edges; what
+    /// flows on others is in [`rest`](FlowGraph::rest).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use greenroom::prelude::*;
+    /// # async fn example(system: &System) {
+    /// let graph = system.flow_graph();
+    /// print!("{}", graph.differences());
+    /// tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    /// // The rates of these ten seconds.
+    /// println!("{}", system.flow_graph().since(&graph).to_mermaid());
+    /// # }
+    /// ```
     #[must_use]
     pub fn flow_graph(&self) -> FlowGraph {
-        self.shared().flow.kinds.lock().graph()
+        self.shared().flow_graph()
+    }
+}
+
+/// An edge on which something was seen.
+struct Seen {
+    from: Sender,
+    to: Arc<Group>,
+    message: Type,
+    is_asked: bool,
+    traffic: Traffic,
+}
+
+impl Shared {
+    fn flow_graph(&self) -> FlowGraph {
+        let seconds = self.born.elapsed().as_secs_f64();
+        let groups = self.meters.groups();
+        let mut seen = Vec::new();
+        for to in &groups {
+            to.incoming.for_each(|key, message, traffic| {
+                let (from, is_asked, to) = (key.from, key.is_asked, Arc::clone(to));
+                seen.push(Seen {
+                    from,
+                    to,
+                    message,
+                    is_asked,
+                    traffic,
+                });
+            });
+        }
+        let mut topics: Vec<(Type, u64, usize)> = Vec::new();
+        self.registry.for_each_topic(|_, topic| {
+            let [published, ..] = topic.counts();
+            topics.push((topic.event(), published, topic.subscribers()));
+        });
+        let kinds = self.flow.kinds.lock();
+        let types = seen.iter().map(|seen| seen.message);
+        let types = types.chain(topics.iter().map(|(event, ..)| *event));
+        let names = Names::of(kinds.types().chain(types));
+        let mut drawn = kinds.drawn(&names);
+        drop(kinds);
+        for node in drawn.nodes.values_mut() {
+            node.actors = 0;
+        }
+        self.registry.for_each(|role| {
+            if let Some(group) = role.group() {
+                drawn.node(&group.name).actors += 1;
+            }
+        });
+        let mut events = HashSet::new();
+        for (event, published, subscribed) in topics {
+            events.insert(event.id);
+            let flow = drawn.event(&names.of_type(event));
+            flow.published += published;
+            flow.subscribed += subscribed;
+            if event.is_of_runtime() {
+                insert(&mut flow.publishers, RUNTIME);
+            }
+        }
+        let mut callers: Vec<&str> = vec![OUTSIDE; groups.len()];
+        for group in &groups {
+            if let Some(Sender::Group(n)) = group.postmark.sender(self.meters.system)
+                && let Some(name) = callers.get_mut(usize::from(n))
+            {
+                *name = &group.name;
+            }
+        }
+        for seen in &seen {
+            let from: &str = match seen.from {
+                _ if seen.message.is_of_runtime() => RUNTIME,
+                Sender::Outside => OUTSIDE,
+                Sender::Unknown => UNKNOWN,
+                Sender::Own => &seen.to.name,
+                Sender::Group(n) => callers.get(usize::from(n)).copied().unwrap_or(OUTSIDE),
+            };
+            let message = names.of_type(seen.message);
+            let key = |kind| (from.to_owned(), seen.to.name.clone(), message.clone(), kind);
+            let kind = if seen.from == Sender::Own && from != RUNTIME {
+                EdgeKind::Own
+            } else if seen.is_asked {
+                EdgeKind::Ask
+            } else if events.contains(&seen.message.id)
+                && !drawn.edges.contains_key(&key(EdgeKind::Tell))
+            {
+                EdgeKind::Event
+            } else {
+                EdgeKind::Tell
+            };
+            drawn.observed(key(kind), seen.traffic);
+        }
+        let nodes = drawn.nodes.into_values().collect();
+        let edges = drawn.edges.into_values().collect();
+        let events = drawn.events.into_values().collect();
+        let rest = self.meters.bound.rest();
+        FlowGraph::new(seconds, nodes, edges, events, rest)
     }
 }

@@ -4,6 +4,7 @@ use tokio::time::Instant;
 
 use super::desk::{CONTROL, Desk, KILL, WAITERS};
 use super::recent::Timed;
+use super::stamps::Stamp;
 use super::trim::LONG;
 use super::words::{Control, Failed, Left, Next, Overflow};
 use super::{Inner, Mailbox, Reader, State, Woken, put, take_by_words};
@@ -157,7 +158,7 @@ impl<E, L: Copy> Mailbox<E, L> {
         is_stamped
     }
 
-    /// Returns when the message in hand was queued, and keeps the note that is made of it.
+    /// Returns when the message in hand was queued and by whom, and keeps the note that is made of it.
     ///
     /// # Safety
     /// As [`next_at_once`](Self::next_at_once).
@@ -166,22 +167,22 @@ impl<E, L: Copy> Mailbox<E, L> {
         &self,
         desk: &Desk<E>,
         note: impl FnOnce(Instant) -> Timed,
-    ) -> Option<Instant> {
+    ) -> Option<Stamp> {
         self.inner.with(|inner| {
             if !inner.has_desk(desk) {
                 return None;
             }
             let taken = self.taken.load(Ordering::Relaxed);
-            let since = inner.pass_stamps(taken);
-            if let Some(since) = since {
+            let stamp = inner.pass_stamps(taken);
+            if let Some(stamp) = stamp {
                 let work = inner.work(self.done.load(Ordering::Relaxed));
-                inner.rare().recent.note(work, note(since));
+                inner.rare().recent.note(work, note(stamp.since));
             }
             let stamped = inner.next_stamp as u32;
             // SAFETY: this is the runner, and the lock keeps all others from the batch.
             desk.batch
                 .with_mut(|batch| unsafe { (*batch).stamped = stamped });
-            since
+            stamp
         })
     }
 

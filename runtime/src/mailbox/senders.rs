@@ -4,8 +4,9 @@ use std::task::Waker;
 
 use super::desk::WAITERS;
 use super::words::{Admission, GivenUp, Overflow, Ticket, WhenFull};
-use super::{Mailbox, State, Woken, put};
+use super::{Mailbox, State, Waiting, Woken, put};
 use crate::clock;
+use crate::postmark::Postmark;
 use crate::tally::{Dropped, Rejected};
 
 impl<E, L: Copy> Mailbox<E, L> {
@@ -34,7 +35,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             }
             let number = inner.enqueued;
             if self.is_timed(inner, number, tick) {
-                inner.stamp(number, tick);
+                inner.stamp_here(number, tick);
             }
             inner.enqueued = number + 1;
             if inner.state == State::Idle && self.overflow != Overflow::DropOldest {
@@ -68,6 +69,10 @@ impl<E, L: Copy> Mailbox<E, L> {
             }
             _ => None,
         };
+        let postmark = || match when_full {
+            WhenFull::WaitOrLose(_) => Postmark::OWN,
+            _ => Postmark::here(),
+        };
         let mut woken = Woken::default();
         let admission = self.inner.with(|inner| {
             if !inner.open {
@@ -81,7 +86,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                 return Admission::Restarting(message);
             }
             if self.has_room(inner) {
-                self.push(inner, message, clock::tick());
+                self.push(inner, message, clock::tick(), postmark);
                 let ready = inner.make_ready();
                 return Admission::Accepted { ready };
             }
@@ -92,14 +97,20 @@ impl<E, L: Copy> Mailbox<E, L> {
                 // Every step of the reader is under this lock, so the counts are ours.
                 self.remove_front(inner, 1);
                 inner.rare().dropped[Dropped::Full as usize] += 1;
-                self.push(inner, message, clock::tick());
+                self.push(inner, message, clock::tick(), postmark);
                 return Admission::Replaced(oldest);
             }
             if let Some(waker) = waker {
                 let rare = inner.rare();
                 let ticket = Ticket(rare.next_ticket);
                 rare.next_ticket += 1;
-                rare.waiting.insert(ticket, (message, waker));
+                let postmark = postmark();
+                let waiting = Waiting {
+                    message,
+                    waker,
+                    postmark,
+                };
+                rare.waiting.insert(ticket, waiting);
                 inner.someone_waits = true;
                 if let Some(reader) = &inner.reader {
                     // SAFETY: the desk lives while it stands here.
@@ -128,9 +139,9 @@ impl<E, L: Copy> Mailbox<E, L> {
         let mut waker = waker.clone();
         self.inner.with(|inner| {
             let rare = inner.rare();
-            if let Some((_, registered)) = rare.waiting.get_mut(&ticket) {
+            if let Some(waiting) = rare.waiting.get_mut(&ticket) {
                 // The earlier one is dropped behind the lock: it is its executor's code.
-                std::mem::swap(registered, &mut waker);
+                std::mem::swap(&mut waiting.waker, &mut waker);
                 return Admission::Waiting { ticket };
             }
             match rare.returned.remove(&ticket) {
@@ -146,7 +157,7 @@ impl<E, L: Copy> Mailbox<E, L> {
     pub(crate) fn give_up(&self, ticket: Ticket, why: GivenUp) -> Option<E> {
         let (message, _waker) = self.inner.with(|inner| {
             let rare = inner.rare();
-            let Some((message, waker)) = rare.waiting.remove(&ticket) else {
+            let Some(Waiting { message, waker, .. }) = rare.waiting.remove(&ticket) else {
                 // Already counted when it was returned.
                 return (rare.returned.remove(&ticket), None);
             };

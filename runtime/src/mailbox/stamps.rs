@@ -1,4 +1,4 @@
-//! When some of the queued messages came, by their number.
+//! When some of the queued messages came, and from whom, by their number.
 //!
 //! Of most mailboxes one message at a time is timed, and the first stamp lies in
 //! place: a queue's first piece of memory is one for four.
@@ -7,7 +7,32 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-type Stamp = (u64, Instant);
+use crate::postmark::Postmark;
+
+/// When a message came, and from whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) since: Instant,
+    /// The low half of its number, as there are less messages than that can count.
+    number: u32,
+    pub(crate) postmark: Postmark,
+}
+
+impl Stamp {
+    pub(super) fn new(number: u64, since: Instant, postmark: Postmark) -> Self {
+        let number = number as u32;
+        Stamp {
+            since,
+            number,
+            postmark,
+        }
+    }
+
+    /// How far its message is ahead of the one of this number.
+    pub(super) fn ahead_of(self, number: u64) -> i32 {
+        self.number.wrapping_sub(number as u32) as i32
+    }
+}
 
 #[derive(Default)]
 pub(super) struct Stamps {
@@ -57,24 +82,37 @@ mod tests {
     #[test]
     fn stamps_leave_in_order_wherever_they_were_put() {
         let now = Instant::now();
+        let stamp = |number| Stamp::new(number, now, Postmark::OUTSIDE);
         let mut stamps = Stamps::default();
         for number in [4, 5, 6] {
-            stamps.push_back((number, now));
+            stamps.push_back(stamp(number));
         }
         for number in [3, 2] {
-            stamps.push_front((number, now));
+            stamps.push_front(stamp(number));
         }
         let mut left = Vec::new();
-        while let Some((number, _)) = stamps.front() {
-            left.push(number);
+        while let Some(stamp) = stamps.front() {
+            left.push(stamp.ahead_of(0));
             stamps.pop_front();
             stamps.shrink();
         }
         assert_eq!(left, [2, 3, 4, 5, 6]);
-        stamps.push_front((1, now));
-        stamps.push_back((2, now));
+        stamps.push_front(stamp(1));
+        stamps.push_back(stamp(2));
         stamps.clear();
-        stamps.push_back((7, now));
-        assert_eq!(stamps.front(), Some((7, now)));
+        stamps.push_back(stamp(7));
+        assert_eq!(stamps.front(), Some(stamp(7)));
+    }
+
+    #[test]
+    fn a_stamp_takes_no_more_than_a_number_and_a_time() {
+        assert_eq!(
+            size_of::<Option<Stamp>>(),
+            size_of::<Option<(u64, Instant)>>()
+        );
+        // The numbers go round without anybody seeing it.
+        let stamp = Stamp::new((1 << 32) + 1, Instant::now(), Postmark::OUTSIDE);
+        assert_eq!(stamp.ahead_of((1 << 32) - 1), 2);
+        assert_eq!(stamp.ahead_of((1 << 32) + 5), -4);
     }
 }
