@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser};
+use clap::{CommandFactory, Parser, ValueEnum};
 use greenroom_telemetry::DEFAULT_ADDR;
 use home_devices::DEFAULT_SEED;
 use home_source::Origin;
@@ -54,6 +54,18 @@ pub(crate) struct Args {
     /// Print the supervision tree and exit.
     #[arg(long)]
     pub(crate) tree: bool,
+
+    /// Print what flows between the actors, and exit: for a Mermaid or a Graphviz drawing, or as JSON.
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) graph: Option<Graph>,
+}
+
+/// How the flow graph is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Graph {
+    Mermaid,
+    Dot,
+    Json,
 }
 
 /// Reads `127.0.0.1:9464`, `:9464` for this machine, or `localhost:9464`.

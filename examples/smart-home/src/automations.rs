@@ -411,6 +411,52 @@ fn a_leak_closes_the_water_before_anybody_reads_of_it_and_nothing_opens_it_again
 }
 
 #[test]
+fn what_flows_in_the_home_is_what_its_actors_declare() {
+    let scenario = async |sim: Sim| {
+        let house = House::open(&sim, 21, 0).await;
+        house
+            .report("kitchen/sink", json!({ "water_leak": true }))
+            .await;
+        house
+            .report("hallway/front door", json!({ "contact": false }))
+            .await;
+        house
+            .report("kitchen/window", json!({ "contact": false }))
+            .await;
+        house
+            .report("kitchen/motion", json!({ "occupancy": true }))
+            .await;
+        house
+            .report(
+                "kitchen/motion",
+                json!({ "illuminance": 1, "temperature": 12.0 }),
+            )
+            .await;
+        house.after_camera("person").await;
+        pass(WHILE).await;
+        let graph = house.system.flow_graph();
+        let differences = graph.differences();
+        // The probes around the home say nothing of themselves, and are not held to anything.
+        assert_eq!(differences.undeclared, [], "{differences}");
+        assert!(differences.unfed.is_empty(), "{differences}");
+        let way = graph.path("DeviceGateway", "LeakGuard").unwrap();
+        assert_eq!(way.len(), 1);
+        let messages = |from: &str, to: &str, message: &str| {
+            let mut edges = graph.edges().iter();
+            let edge = edges.find(|e| e.from == from && e.to == to && e.message == message);
+            edge.and_then(|edge| edge.observed)
+                .map(|traffic| traffic.messages)
+        };
+        assert_eq!(messages("DeviceGateway", "LeakGuard", "LeakSeen"), Some(1));
+        assert_eq!(messages("LeakGuard", "DeviceGateway", "Command"), Some(1));
+        // To the lights of six rooms.
+        assert_eq!(messages("DeviceGateway", "Lights", "MotionSeen"), Some(6));
+        assert_eq!(house.system.flow_graph(), graph, "nothing has moved");
+    };
+    house(scenario).run();
+}
+
+#[test]
 fn a_guard_that_crashes_on_the_leak_closes_the_water_at_the_next_report() {
     let scenario = async |sim: Sim| {
         let house = House::open(&sim, 3, 0).await;

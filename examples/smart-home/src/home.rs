@@ -14,7 +14,7 @@ use home_lights::Lights;
 use home_source::{FindSink, Recording, RecordingArgs, Sink, VirtualHome, VirtualHomeArgs};
 use home_thermostat::Thermostat;
 
-use crate::args::{Args, Devices};
+use crate::args::{Args, Devices, Graph};
 use crate::rooms::Rooms;
 
 pub(crate) const TELEMETRY: &str = "home/telemetry";
@@ -28,6 +28,20 @@ pub(crate) const SOURCE: &str = "source";
 pub(crate) fn tree(args: &Args) -> Supervisor {
     let telemetry = Telemetry::spec("telemetry", args.metrics).mailbox(16);
     between(telemetry, source(args))
+}
+
+/// Returns what flows between the actors of the home, as they declare it.
+pub(crate) fn graph(args: &Args, format: Graph) -> String {
+    let graph = tree(args).flow_graph();
+    match format {
+        Graph::Mermaid => graph.to_mermaid(),
+        Graph::Dot => graph.to_dot(),
+        // A graph is of names and numbers, so it has no key that JSON could not.
+        Graph::Json => match serde_json::to_string_pretty(&graph) {
+            Ok(json) => json + "\n",
+            Err(error) => unreachable!("a graph is JSON: {error}"),
+        },
+    }
 }
 
 /// Returns the home between its two edges: who shows it to the world, and where its traffic comes from.
@@ -148,5 +162,54 @@ mod tests {
     fn the_tree_reads_as_a_table_of_contents() {
         let args = Args::parse_from(["smart-home"]);
         assert_eq!(tree(&args).to_string(), include_str!("tree.txt"));
+    }
+
+    #[test]
+    fn the_diagram_in_the_readme_is_what_the_command_prints() {
+        let args = Args::parse_from(["smart-home", "--graph", "mermaid"]);
+        let graph = graph(&args, args.graph.unwrap());
+        let readme = include_str!("../README.md");
+        let shown = readme.split("```mermaid\n").nth(1).unwrap_or_default();
+        let shown = shown.split("```").next().unwrap_or_default();
+        assert_eq!(shown, graph, "run: smart-home --graph mermaid");
+    }
+
+    #[test]
+    fn the_graph_is_printed_in_three_formats() {
+        let print = |format: &str| {
+            let args = Args::parse_from(["smart-home", "--graph", format]);
+            graph(&args, args.graph.unwrap())
+        };
+        assert!(print("dot").starts_with("digraph flow {\n"));
+        let json: serde_json::Value = serde_json::from_str(&print("json")).unwrap();
+        let edges = json["edges"].as_array().unwrap();
+        assert!(edges.iter().any(|edge| edge["message"] == "LeakSeen"));
+    }
+
+    #[test]
+    fn all_that_flows_is_heard_but_for_the_power_and_nothing_waits_in_a_circle() {
+        for source in ["simulate", "-"] {
+            let args = Args::parse_from(["smart-home", "--devices", source]);
+            let graph = tree(&args).flow_graph();
+            let heard = "nobody hears PowerRead, published by DeviceGateway\n";
+            let differences = graph.differences().to_string();
+            let commands = "nobody hears DeviceCommand, published by DeviceGateway\n";
+            let expected = match source {
+                "simulate" => heard.to_owned(),
+                // What was recorded does not obey.
+                _ => format!("{commands}{heard}"),
+            };
+            assert_eq!(differences, expected);
+            assert!(graph.waiting_cycles().is_empty());
+        }
+        // From a device to the guard, and from there to the valve.
+        let args = Args::parse_from(["smart-home"]);
+        let graph = tree(&args).flow_graph();
+        let way = graph.path("VirtualHome", "LeakGuard").unwrap();
+        let way: Vec<&str> = way.iter().map(|edge| edge.message.as_str()).collect();
+        assert_eq!(way, ["Line", "Checkpoint"]);
+        let back = graph.path("LeakGuard", "VirtualHome").unwrap();
+        let back: Vec<&str> = back.iter().map(|edge| edge.message.as_str()).collect();
+        assert_eq!(back, ["Command", "DeviceCommand"]);
     }
 }

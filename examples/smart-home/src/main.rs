@@ -42,6 +42,11 @@ fn main() -> ExitCode {
         let _ = write!(std::io::stdout(), "{}", home::tree(&args));
         return ExitCode::SUCCESS;
     }
+    if let Some(format) = args.graph {
+        // As above.
+        let _ = write!(std::io::stdout(), "{}", home::graph(&args, format));
+        return ExitCode::SUCCESS;
+    }
     let screen = (!args.plain && std::io::stdout().is_terminal())
         .then(Screen::open)
         .and_then(Result::ok);

@@ -102,6 +102,17 @@ impl Actor for Rooms {
         cx.subscribe::<MinutePassed>();
         Ok(Rooms::default())
     }
+
+    fn flow(flow: &mut Flow<Self>) {
+        flow.subscribes::<TemperatureRead>();
+        flow.subscribes::<HumidityRead>();
+        flow.subscribes::<MotionSeen>();
+        flow.subscribes::<OpeningReported>();
+        flow.subscribes::<LampReported>();
+        flow.subscribes::<LeakSeen>();
+        flow.subscribes::<MinutePassed>();
+        flow.handles::<Look>();
+    }
 }
 
 impl Handler<Look> for Rooms {

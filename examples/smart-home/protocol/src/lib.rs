@@ -296,6 +296,12 @@ pub fn carry_out<A: Actor>(at: At, decisions: Vec<Decision>, cx: &Context<A>) {
     }
 }
 
+/// Declares what [`carry_out`] publishes, in the [`flow`](Actor::flow) of an actor that calls it.
+pub fn decides<A: Actor>(flow: &mut Flow<A>) {
+    flow.publishes::<Command>();
+    flow.publishes::<Decided>();
+}
+
 /// One line of recorded MQTT traffic, as it was read: `{"ts", "topic", "payload"}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {

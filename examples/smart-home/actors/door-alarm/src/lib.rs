@@ -35,7 +35,7 @@ use std::convert::Infallible;
 use greenroom::prelude::*;
 use home_protocol::{
     At, CameraSaw, Checkpoint, Decision, DeviceKnown, DeviceName, LockReported, MinutePassed,
-    OpeningReported, Order, RollCall, Skill, SmokeSeen, TakesPart, carry_out,
+    OpeningReported, Order, RollCall, Skill, SmokeSeen, TakesPart, carry_out, decides,
 };
 
 #[cfg(test)]
@@ -109,6 +109,19 @@ impl Actor for DoorAlarm {
         cx.publish(TakesPart(cx.me().recipient()));
         let rules = Rules::new(settings);
         Ok(DoorAlarm { rules })
+    }
+
+    fn flow(flow: &mut Flow<Self>) {
+        flow.subscribes::<OpeningReported>();
+        flow.subscribes::<LockReported>();
+        flow.subscribes::<SmokeSeen>();
+        flow.subscribes::<CameraSaw>();
+        flow.subscribes::<DeviceKnown>();
+        flow.subscribes::<MinutePassed>();
+        flow.subscribes::<RollCall>();
+        flow.handles::<Checkpoint>();
+        flow.publishes::<TakesPart>();
+        decides(flow);
     }
 }
 

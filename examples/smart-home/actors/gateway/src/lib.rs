@@ -138,6 +138,37 @@ impl Actor for DeviceGateway {
         gateway.called = cx.publish(RollCall).delivered;
         Ok(gateway)
     }
+
+    fn flow(flow: &mut Flow<Self>) {
+        flow.subscribes::<Command>();
+        flow.subscribes::<TakesPart>();
+        flow.handles::<Line>();
+        flow.handles::<Settle>();
+        flow.handles::<Count>();
+        flow.asks::<DeviceDriver, Describe>();
+        flow.asks::<DeviceDriver, Decode>();
+        flow.asks::<DeviceDriver, Encode>();
+        flow.asks_recipient::<Checkpoint>();
+        flow.publishes::<RollCall>();
+        // It waits for those without room, a while.
+        flow.publishes::<TemperatureRead>().waits();
+        flow.publishes::<HumidityRead>().waits();
+        flow.publishes::<IlluminanceRead>().waits();
+        flow.publishes::<MotionSeen>().waits();
+        flow.publishes::<OpeningReported>().waits();
+        flow.publishes::<LockReported>().waits();
+        flow.publishes::<LeakSeen>().waits();
+        flow.publishes::<SmokeSeen>().waits();
+        flow.publishes::<BatteryRead>().waits();
+        flow.publishes::<PowerRead>().waits();
+        flow.publishes::<LampReported>().waits();
+        flow.publishes::<ValveReported>().waits();
+        flow.publishes::<CameraSaw>().waits();
+        flow.publishes::<DeviceKnown>().waits();
+        flow.publishes::<MinutePassed>().waits();
+        // To a source that waits for the gateway: one of the two has to go on.
+        flow.publishes::<DeviceCommand>().waits().lossy();
+    }
 }
 
 impl DeviceGateway {

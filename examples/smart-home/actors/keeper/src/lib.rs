@@ -114,6 +114,17 @@ impl Actor for HouseKeeper {
             batteries: Batteries::new(settings),
         })
     }
+
+    fn flow(flow: &mut Flow<Self>) {
+        flow.subscribes::<Decided>();
+        flow.subscribes::<Command>();
+        flow.subscribes::<BatteryRead>();
+        flow.subscribes::<RollCall>();
+        flow.handles::<Summarise>();
+        flow.handles::<Checkpoint>();
+        flow.publishes::<Decided>();
+        flow.publishes::<TakesPart>();
+    }
 }
 
 impl Handler<Decided> for HouseKeeper {

@@ -29,7 +29,7 @@ use std::convert::Infallible;
 use greenroom::prelude::*;
 use home_protocol::{
     At, Checkpoint, Decision, DeviceKnown, DeviceName, LeakSeen, MinutePassed, Order, RollCall,
-    Skill, TakesPart, ValveReported, carry_out,
+    Skill, TakesPart, ValveReported, carry_out, decides,
 };
 
 #[cfg(test)]
@@ -74,6 +74,17 @@ impl Actor for LeakGuard {
         cx.publish(TakesPart(cx.me().recipient()));
         let rules = Rules::new(settings);
         Ok(LeakGuard { rules })
+    }
+
+    fn flow(flow: &mut Flow<Self>) {
+        flow.subscribes::<LeakSeen>();
+        flow.subscribes::<ValveReported>();
+        flow.subscribes::<DeviceKnown>();
+        flow.subscribes::<MinutePassed>();
+        flow.subscribes::<RollCall>();
+        flow.handles::<Checkpoint>();
+        flow.publishes::<TakesPart>();
+        decides(flow);
     }
 }
 

@@ -37,7 +37,7 @@ use std::convert::Infallible;
 use greenroom::prelude::*;
 use home_protocol::{
     At, Checkpoint, Decision, DeviceKnown, DeviceName, IlluminanceRead, LampReported, MinutePassed,
-    MotionSeen, Order, RollCall, Skill, TakesPart, carry_out,
+    MotionSeen, Order, RollCall, Skill, TakesPart, carry_out, decides,
 };
 
 #[cfg(test)]
@@ -133,6 +133,18 @@ impl Actor for Lights {
         cx.publish(TakesPart(cx.me().recipient()));
         let rules = Rules::new(settings);
         Ok(Lights { rules })
+    }
+
+    fn flow(flow: &mut Flow<Self>) {
+        flow.subscribes::<MotionSeen>();
+        flow.subscribes::<IlluminanceRead>();
+        flow.subscribes::<LampReported>();
+        flow.subscribes::<DeviceKnown>();
+        flow.subscribes::<MinutePassed>();
+        flow.subscribes::<RollCall>();
+        flow.handles::<Checkpoint>();
+        flow.publishes::<TakesPart>();
+        decides(flow);
     }
 }
 

@@ -56,6 +56,12 @@ impl Sink {
         }
     }
 
+    /// Declares what a source sends to its gateway.
+    fn declare<A: Actor>(flow: &mut Flow<A>) {
+        flow.tells_recipient::<Line>();
+        flow.asks_recipient::<Settle>();
+    }
+
     fn find<A: Actor>(find: FindSink, cx: &Context<A>) -> Result<Self, SourceError> {
         find(&cx.system()).map_err(|error| SourceError::NoGateway(error.to_string()))
     }

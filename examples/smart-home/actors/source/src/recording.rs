@@ -94,6 +94,10 @@ impl Actor for Recording {
             lines: 0,
         })
     }
+
+    fn flow(flow: &mut Flow<Self>) {
+        Sink::declare(flow);
+    }
 }
 
 /// The lines that another thread reads.

@@ -75,6 +75,11 @@ impl Actor for VirtualHome {
             lines: 0,
         })
     }
+
+    fn flow(flow: &mut Flow<Self>) {
+        flow.subscribes::<DeviceCommand>();
+        Sink::declare(flow);
+    }
 }
 
 /// Opens the recording: never over what is there, and behind it in a later life.

@@ -39,7 +39,7 @@ use std::convert::Infallible;
 use greenroom::prelude::*;
 use home_protocol::{
     At, Checkpoint, Decision, DeviceKnown, DeviceName, MinutePassed, OpeningReported, Order,
-    RollCall, Skill, TakesPart, TemperatureRead, carry_out,
+    RollCall, Skill, TakesPart, TemperatureRead, carry_out, decides,
 };
 
 #[cfg(test)]
@@ -141,6 +141,17 @@ impl Actor for Thermostat {
         cx.publish(TakesPart(cx.me().recipient()));
         let rules = Rules::new(settings);
         Ok(Thermostat { rules })
+    }
+
+    fn flow(flow: &mut Flow<Self>) {
+        flow.subscribes::<TemperatureRead>();
+        flow.subscribes::<OpeningReported>();
+        flow.subscribes::<DeviceKnown>();
+        flow.subscribes::<MinutePassed>();
+        flow.subscribes::<RollCall>();
+        flow.handles::<Checkpoint>();
+        flow.publishes::<TakesPart>();
+        decides(flow);
     }
 }
 
