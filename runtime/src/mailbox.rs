@@ -90,8 +90,8 @@ pub(crate) struct Mailbox<E, L> {
     done: AtomicU64,
     capacity: u32,
     overflow: Overflow,
-    /// A message is timed whose number ends in so many zero bits, one in a power of two, and one that comes in
-    /// another tick than the one timed before; or [`NEVER`].
+    /// A message is timed if its place among the multiples of the golden ratio has no bits above these, which is one
+    /// in a power of two, and one that comes in another tick than the one timed before; or [`NEVER`].
     timed: u8,
     /// A queue was long since its memory was last given back.
     was_long: AtomicBool,
@@ -100,8 +100,12 @@ pub(crate) struct Mailbox<E, L> {
     inner: Biased<Inner<E, L>>,
 }
 
-/// No message is timed: no number ends in so many zero bits.
-const NEVER: u8 = 65;
+/// No message is timed: only the one of 2^64 that has no bit at all would be.
+const NEVER: u8 = 0;
+
+/// The golden ratio of 2^64. Its multiples lie evenly in any stretch, so the messages that are timed are a fair share of
+/// those of each sender, also where senders take turns: one in each 256 would always be the same one's.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What is used for every message stands first, and together.
 #[repr(C)]
@@ -282,7 +286,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             overflow,
             timed: match every {
                 0 => NEVER,
-                every => every.next_power_of_two().trailing_zeros() as u8,
+                every => 63 - every.next_power_of_two().trailing_zeros() as u8,
             },
             was_long: AtomicBool::new(false),
             keeps: false,
@@ -573,8 +577,8 @@ impl<E, L: Copy> Mailbox<E, L> {
     /// Whether the message of this number is timed.
     #[inline(always)]
     fn is_timed(&self, inner: &Inner<E, L>, number: u64, tick: u32) -> bool {
-        number.trailing_zeros() >= u32::from(self.timed)
-            || (tick != inner.tick && self.timed != NEVER)
+        let place = (number + 1).wrapping_mul(GOLDEN);
+        (place >> 1) >> self.timed == 0 || (tick != inner.tick && self.timed != NEVER)
     }
 
     /// Whether one more fits; keeps the deepest level.

@@ -5,34 +5,58 @@ use std::time::Duration;
 use super::{bench, timed_bench};
 use crate::mailbox::words::Overflow;
 
-#[test]
-fn every_message_is_timed_or_one_in_so_many() {
-    for (every, timed) in [(1, vec![0, 1, 2, 3, 4, 5, 6, 7, 8]), (4, vec![0, 4, 8])] {
-        let it = timed_bench(100, Overflow::Wait, every);
-        for n in 0..9 {
+/// Tells and handles `n` messages, `at_a_time` of them; returns which were timed.
+fn timed(every: u32, n: u32, at_a_time: u32) -> Vec<u32> {
+    let it = timed_bench(100, Overflow::Wait, every);
+    let mut timed = Vec::new();
+    for first in (0..n).step_by(at_a_time as usize) {
+        let all = first..n.min(first + at_a_time);
+        for n in all.clone() {
             it.tell(n);
         }
-        it.enter();
-        let mut stamped = Vec::new();
-        for n in 0..9 {
-            let (message, is_stamped) = it.next().unwrap();
-            assert_eq!(message, n);
+        let (mut hand, mut is_stamped) = it.enter().unwrap();
+        for n in all {
+            if hand.is_none() {
+                let (message, has_stamp) = it.next().unwrap();
+                (hand, is_stamped) = (Some(message), has_stamp);
+            }
+            assert_eq!(hand.take(), Some(n));
             if is_stamped {
                 assert!(it.stamp().is_some());
-                stamped.push(n);
+                timed.push(n);
             }
             assert!(it.finish());
         }
-        assert_eq!(stamped, timed);
         assert!(it.next().is_none());
-        // And so it goes on with what lies on the desk of an idle life.
-        for n in 9..17 {
-            it.tell(n);
-            let (hand, is_stamped) = it.enter().unwrap();
-            assert_eq!((hand, is_stamped), (Some(n), n % every == 0));
-            assert_eq!(is_stamped, is_stamped && it.stamp().is_some());
-            assert!(it.finish());
-            assert!(it.next().is_none());
+    }
+    timed
+}
+
+#[test]
+fn every_message_is_timed_or_one_in_so_many() {
+    let every_one: Vec<u32> = (0..200).collect();
+    assert!(timed(0, 200, 7).is_empty());
+    for at_a_time in [1, 7, 100] {
+        assert_eq!(timed(1, 200, at_a_time), every_one);
+        // The first one, as nobody knows when there was one before.
+        let share = timed(4, 4_096, at_a_time);
+        assert_eq!(share[0], 0);
+        assert!((1_000..1_050).contains(&share.len()), "{}", share.len());
+    }
+}
+
+#[test]
+fn senders_that_take_turns_have_each_their_share_of_what_is_timed() {
+    let share = timed(16, 1 << 16, 64);
+    for senders in 2..=16 {
+        for sender in 0..senders {
+            let of = share.iter().filter(|n| *n % senders == sender).count();
+            let fair = f64::from(1 << 12) / f64::from(senders);
+            let ratio = of as f64 / fair;
+            assert!(
+                (0.9..1.1).contains(&ratio),
+                "{sender} of {senders}: {ratio}"
+            );
         }
     }
 }
