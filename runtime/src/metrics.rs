@@ -407,7 +407,7 @@ fn bucket_of(nanos: u64) -> usize {
 /// How many groups have series of their own; actors of any further group are counted as `_other`.
 ///
 /// It keeps the number of series bounded whatever names an application makes up.
-const GROUPS_MAX: usize = 256;
+pub(crate) const GROUPS_MAX: usize = 256;
 
 /// What the actors of one kind are counted by together.
 pub(crate) struct Group {

@@ -1,13 +1,14 @@
 //! What actors declare, and the graph that it comes to in a tree.
 
 use std::any::{TypeId, type_name};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::{Edge, EdgeKind, EventFlow, FlowGraph, Node, RUNTIME, Traffic};
 use crate::failure::ShortType;
+use crate::metrics::GROUPS_MAX;
 use crate::{
     Actor, ActorStuck, DeadlockSuspected, Down, Event, Handler, Message, Overflow,
     SupervisionEvent, Supervisor,
@@ -211,13 +212,15 @@ impl<A: Actor> fmt::Debug for Flow<A> {
 pub(crate) struct Kinds {
     list: Vec<Kind>,
     of_type: HashMap<TypeId, Vec<usize>>,
+    /// The names of their groups: as many as there are of metrics, whatever an application makes up.
+    groups: HashSet<String>,
 }
 
 #[derive(Clone, Debug)]
 struct Kind {
-    /// Its group, as the spec has it and as it is called.
-    given: Option<String>,
     group: String,
+    /// Its specs give it no other group than that of its type.
+    is_plain: bool,
     actor: Type,
     /// How many the tree lists; of one that is only sent to, none.
     actors: usize,
@@ -249,7 +252,15 @@ impl Kinds {
     ) {
         let actor = Type::of::<A>();
         let waits = overflow == Overflow::Wait;
-        let is_it = |kind: &Kind| kind.actors > 0 && kind.given.as_deref() == group;
+        // Most have no group of their own, and need no name to be found by.
+        let named = group.map(|_| self.bounded(name(group, actor.name)));
+        let is_it = |kind: &Kind| {
+            let is_same = match &named {
+                Some(name) => *name == kind.group,
+                None => kind.is_plain,
+            };
+            is_same && kind.actors > 0
+        };
         if let Some(at) = self.find(actor.id, is_it) {
             let kind = &mut self.list[at];
             kind.actors += 1;
@@ -257,9 +268,11 @@ impl Kinds {
             return;
         }
         let says = Arc::new(Says::of::<A>());
+        let is_plain = named.is_none();
+        let group = named.unwrap_or_else(|| self.bounded(name(group, actor.name)));
         self.push(Kind {
-            given: group.map(str::to_owned),
-            group: name(group, actor.name),
+            group,
+            is_plain,
             actor,
             actors: 1,
             waits,
@@ -281,8 +294,8 @@ impl Kinds {
                 }
                 let says = Arc::new(says());
                 self.push(Kind {
-                    given: None,
                     group: actor.short(),
+                    is_plain: true,
                     actor,
                     actors: 0,
                     // As mailboxes are, unless a spec says otherwise.
@@ -292,6 +305,18 @@ impl Kinds {
                 next.push(says);
             }
         }
+    }
+
+    /// The same name, or that of all groups beyond the bound.
+    fn bounded(&mut self, group: String) -> String {
+        if self.groups.contains(&group) {
+            return group;
+        }
+        if self.groups.len() >= GROUPS_MAX {
+            return "_other".to_owned();
+        }
+        self.groups.insert(group.clone());
+        group
     }
 
     fn find(&self, actor: TypeId, is_it: impl Fn(&Kind) -> bool) -> Option<usize> {

@@ -700,6 +700,18 @@ fn a_circle_of_edges_that_wait_is_refused_with_the_way() {
 }
 
 #[test]
+fn a_tree_has_as_many_kinds_as_metrics_have_groups_whatever_it_makes_up() {
+    let tree = (0..10_000).fold(Supervisor::one_for_one("app"), |tree, n| {
+        let group = format!("group {n}");
+        tree.child(Door::spec(n.to_string(), ()).group(group))
+    });
+    let graph = tree.flow_graph();
+    assert_eq!(graph.nodes().len(), 257);
+    assert_eq!(graph.node("_other").unwrap().actors, 10_000 - 256);
+    assert!(tree.check().is_ok());
+}
+
+#[test]
 fn two_types_of_one_name_are_told_apart() {
     mod other {
         use crate::{Event, Message};
