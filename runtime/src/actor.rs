@@ -1,5 +1,6 @@
 //! What an author writes: actors, the messages they take, and their handlers.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
 
@@ -220,7 +221,56 @@ pub trait Message: Send + 'static {
     note = "write `impl Event for {Self} {{}}`; the type must be `Clone` and `Debug`",
     note = "a type of another crate is wrapped first: `struct Line(String);`"
 )]
-pub trait Event: Clone + fmt::Debug + Send + Sync + 'static {}
+pub trait Event: Clone + fmt::Debug + Send + Sync + 'static {
+    /// Returns what the event is about, as tokens between dots: `home.kitchen.temperature`.
+    ///
+    /// Subscriptions choose by it, with `*` for one token and `>` for all that
+    /// follow. It is asked only where some subscription or envelope wants to
+    /// know, and then once for each event. `None`, which is the default, is
+    /// no subject: only subscriptions that name none get the event.
+    ///
+    /// ```
+    /// # use std::borrow::Cow;
+    /// # use greenroom::prelude::*;
+    /// #[derive(Clone, Debug)]
+    /// struct Temperature { room: String, celsius: f32 }
+    ///
+    /// impl Event for Temperature {
+    ///     fn subject(&self) -> Option<Cow<'_, str>> {
+    ///         Some(format!("home.{}.temperature", self.room).into())
+    ///     }
+    /// }
+    ///
+    /// let event = Temperature { room: "kitchen".into(), celsius: 21.5 };
+    /// assert_eq!(event.subject().as_deref(), Some("home.kitchen.temperature"));
+    /// assert_eq!(event.key(), event.subject());
+    /// ```
+    fn subject(&self) -> Option<Cow<'_, str>> {
+        None
+    }
+
+    /// Returns what the event is the latest state of; by default its [`subject`](Self::subject).
+    ///
+    /// Of two events with one key the later makes the earlier one obsolete, so
+    /// a subscription that falls behind may keep the latest of each only; it is
+    /// also what a group shares work by, and what is [retained](Self::retained).
+    /// It is asked only where one of these wants to know. Events that have no key
+    /// make nothing obsolete.
+    fn key(&self) -> Option<Cow<'_, str>> {
+        self.subject()
+    }
+
+    /// Returns of how many keys the last event is kept, for who subscribes later; by default 0, which is none.
+    ///
+    /// The number bounds what is kept: with one key more, the key that has been
+    /// without an event for longest is forgotten. Events without a key are kept
+    /// as one key of their own. The default keeps nothing because most events
+    /// say what happened and not what is: to hear of these again means nothing.
+    #[must_use]
+    fn retained() -> usize {
+        0
+    }
+}
 
 impl<E: Event> Message for E {
     type Reply = ();
