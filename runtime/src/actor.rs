@@ -270,6 +270,17 @@ pub trait Event: Clone + fmt::Debug + Send + Sync + 'static {
     fn retained() -> usize {
         0
     }
+
+    /// Returns what kind of thing happened, in the words of whoever else hears of it: the `type` of its
+    /// [envelope](crate::Envelope).
+    ///
+    /// By default it is the name of the Rust type with its modules, which serves within one program. An event that
+    /// leaves it has a name that no refactoring changes, beginning with a domain turned around, as
+    /// `com.example.door.opened`.
+    #[must_use]
+    fn event_type() -> &'static str {
+        std::any::type_name::<Self>()
+    }
 }
 
 impl<E: Event> Message for E {

@@ -175,9 +175,11 @@
 mod actor;
 mod actor_ref;
 mod book;
+mod causes;
 mod cell;
 mod chain;
 mod clock;
+mod cloud_event;
 mod context;
 #[allow(unsafe_code)]
 mod core;
@@ -235,6 +237,7 @@ mod watchers;
 pub use actor::{Actor, Event, Handler, Message};
 pub use actor_ref::{ASK_TIMEOUT, ActorRef, Ask, Recipient, Tell, WeakActorRef};
 pub use chain::{Decided, SupervisorDecision};
+pub use cloud_event::{Attribute, CloudEvent, CloudEventError, Envelope, EventId};
 pub use context::{Context, Task};
 pub use crash::{CrashReport, LastMessage, LifeEnd, PastLife};
 pub use dead_letter::{DeadLetter, DeadLetterReason};

@@ -16,6 +16,7 @@ use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 
+use crate::causes::Origins;
 use crate::entry::{Entry, Offered, Receive, Refused, Way};
 use crate::envelope::Parcel;
 use crate::failure::ShortType;
@@ -26,13 +27,13 @@ use crate::role::Role;
 use crate::subscribers::Subscribers;
 use crate::{Event, Path, SupervisionEvent};
 
-#[derive(Default)]
 pub(crate) struct Registry {
     /// A fast hash, seeded by chance: names come from code, not from those who would make them collide.
     names: DashMap<Path, Arc<dyn Role>, RandomState>,
     topics: ArcSwap<HashMap<TypeId, Arc<dyn AnyTopic>>>,
     /// Whether anybody ever subscribed to what supervisors decide: they look at each decision.
     hears_supervision: AtomicBool,
+    pub(crate) origins: Origins,
 }
 
 /// What became of a published event.
@@ -72,6 +73,15 @@ pub(crate) trait AnyTopic: Send + Sync {
 }
 
 impl Registry {
+    pub(crate) fn new(origins: Origins) -> Self {
+        Registry {
+            names: DashMap::default(),
+            topics: ArcSwap::default(),
+            hears_supervision: AtomicBool::new(false),
+            origins,
+        }
+    }
+
     pub(crate) fn register(&self, role: Arc<dyn Role>) {
         self.names.insert(role.path().clone(), role);
     }

@@ -14,7 +14,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::book::Lead;
+use crate::causes::Origins;
 use crate::cell::ActorCell;
+use crate::cloud_event::Ids;
 use crate::core::fence;
 use crate::dead_letter::{DeadLetter, DeadLetters};
 use crate::driver::{Driver, Simulation};
@@ -232,6 +234,11 @@ impl Builder {
             Instant::now()
         };
         let every_one = matches!(self.runs, Runs::Simulated(_)).then_some(1);
+        let ids = match self.runs {
+            Runs::Simulated(seed) => Ids::simulated(seed),
+            // Not the seed of the builder: two processes may have the same.
+            _ => Ids::random(RandomState::new().hash_one(())),
+        };
         let shared = Arc::new(Shared {
             driver,
             measure_every: match every_one {
@@ -239,7 +246,7 @@ impl Builder {
                 Some(one) if is_directed => one,
                 every_one => self.measure_every.or(every_one).unwrap_or(MEASURE_EVERY),
             },
-            registry: Registry::default(),
+            registry: Registry::new(Origins::new(ids)),
             meters: Meters::new(),
             dead_letters: DeadLetters::new(self.dead_letters),
             histories: Histories::default(),
@@ -301,6 +308,7 @@ impl System {
         admitted.map_err(StartError::WaitingCycle)?;
         let root = tree.build(None, ChildId(0), &self.shared);
         *self.shared.root_path.lock() = Some(root.path().clone());
+        self.shared.registry.origins.raised(root.path());
         *self.shared.root.lock() = Some(Arc::clone(&root) as Arc<dyn Role>);
         let (notes, mut inbox) = mpsc::unbounded_channel();
         let above = Lead::above(root.id(), notes);
