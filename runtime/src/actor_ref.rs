@@ -9,19 +9,20 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::causes::Origin;
 use crate::cell::ActorCell;
 use crate::core::slot::slot;
 use crate::entry::{Asked, Back, Entry, Limit, Offered, Receive, Refused, Way};
 use crate::envelope::{Answer, NoReply, Parcel};
 use crate::error::{AskError, TellError, TryTellError};
-use crate::fencing::is_fenced;
+use crate::fencing::{is_fenced, is_special};
 use crate::mailbox::words::WhenFull;
-use crate::role::{Role, is_in_actor, wait_after_all};
+use crate::role::{Role, is_in_actor, wait_after_all, wait_for_reply};
 use crate::shared::after;
 use crate::stop::Stop;
 use crate::waits::{Asking, Awaited};
 use crate::watchers::{Linked, Watched};
-use crate::{Actor, Handler, Message, Path};
+use crate::{Actor, CausalKind, Handler, Message, Path};
 
 /// How long an [`ask`](ActorRef::ask) waits for its reply unless it says otherwise.
 ///
@@ -371,14 +372,51 @@ fn try_tell<M: Message<Reply = ()>>(
     to: &dyn Receive<M>,
     message: M,
 ) -> Result<(), TryTellError<M>> {
-    if is_fenced() {
-        let path = to.path().clone();
-        return Err(TryTellError::Fenced { message, path });
+    let mut message = message;
+    if is_special() {
+        match look_closer(to, message, CausalKind::Told) {
+            Closer::Plain(back) => message = back,
+            Closer::Fenced(message) => {
+                let path = to.path().clone();
+                return Err(TryTellError::Fenced { message, path });
+            }
+            Closer::Traced(message, origin) => {
+                return try_offer(to, Parcel::told_from(message, Some(origin)));
+            }
+        }
     }
-    let Err(message) = to.tell_at_once(message) else {
-        return Ok(());
-    };
-    match to.offer(Parcel::told(message), WhenFull::Refuse) {
+    match to.tell_at_once(message) {
+        Ok(()) => Ok(()),
+        Err(message) => try_offer(to, Parcel::told(message)),
+    }
+}
+
+/// What there is to a message that is about to be sent, where there may be more to it.
+enum Closer<M> {
+    Plain(M),
+    /// Whoever sends it was cut off.
+    Fenced(M),
+    /// Its system keeps where it comes from.
+    Traced(M, Origin),
+}
+
+#[cold]
+fn look_closer<M: Message>(to: &dyn Receive<M>, message: M, kind: CausalKind) -> Closer<M> {
+    if is_fenced() {
+        return Closer::Fenced(message);
+    }
+    match to.traced(kind) {
+        Some(origin) => Closer::Traced(message, origin),
+        None => Closer::Plain(message),
+    }
+}
+
+#[cold]
+fn try_offer<M: Message<Reply = ()>>(
+    to: &dyn Receive<M>,
+    parcel: Parcel<M>,
+) -> Result<(), TryTellError<M>> {
+    match to.offer(parcel, WhenFull::Refuse) {
         Offered::Accepted | Offered::Waiting(_) => Ok(()),
         Offered::Full(parcel) | Offered::Lost(parcel) => Err(TryTellError::Full {
             message: parcel.message,
@@ -434,10 +472,10 @@ impl<'a, M: Message> Tell<'a, M> {
     }
 
     #[cold]
-    fn begin_entry(&mut self, message: M) {
+    fn begin_entry(&mut self, message: M, origin: Option<Origin>) {
         let parcel = Parcel {
             expires: self.expires,
-            ..Parcel::told(message)
+            ..Parcel::told_from(message, origin)
         };
         let mut entry = Entry::new(self.to, parcel, Way::Tell);
         if let Some(limit) = self.within {
@@ -471,8 +509,8 @@ impl<'a, M: Message> Tell<'a, M> {
             }),
             Refused::Full(Parcel { message, .. }) => Err(TellError::Full { message, path }),
             // As the mailbox was made to do: it is counted, and has a dead letter.
-            Refused::Lost(Parcel { message, .. }) => {
-                self.to.overflowed(message);
+            Refused::Lost(parcel) => {
+                self.to.overflowed(parcel);
                 Ok(())
             }
         })
@@ -486,9 +524,18 @@ impl<M: Message> Future for Tell<'_, M> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if let Some(mut message) = this.message.take() {
-            if is_fenced() {
-                let path = this.to.path().clone();
-                return Poll::Ready(Err(TellError::Fenced { message, path }));
+            if is_special() {
+                match look_closer(this.to, message, CausalKind::Told) {
+                    Closer::Plain(back) => message = back,
+                    Closer::Fenced(message) => {
+                        let path = this.to.path().clone();
+                        return Poll::Ready(Err(TellError::Fenced { message, path }));
+                    }
+                    Closer::Traced(message, origin) => {
+                        this.begin_entry(message, Some(origin));
+                        return this.poll_entry(cx);
+                    }
+                }
             }
             if this.expires.is_none() {
                 match this.to.tell_at_once(message) {
@@ -496,7 +543,7 @@ impl<M: Message> Future for Tell<'_, M> {
                     Err(back) => message = back,
                 }
             }
-            this.begin_entry(message);
+            this.begin_entry(message, None);
         }
         this.poll_entry(cx)
     }
@@ -596,6 +643,34 @@ impl<'a, M: Message> Ask<'a, M> {
         }))
     }
 
+    /// Asks where it is to be known later who asked: through the queue, and never answered on this stack.
+    #[cold]
+    fn begin_traced(
+        &mut self,
+        message: M,
+        origin: Origin,
+        cx: &mut Task<'_>,
+    ) -> Poll<Result<M::Reply, AskError<M>>> {
+        let (replier, answer) = slot();
+        let asking = Asking::new(answer);
+        if let Err(cycle) = wait_for_reply(self.to.node(), &asking) {
+            self.step = AskStep::Done;
+            return Poll::Ready(Err(AskError::Cycle {
+                message,
+                path: self.to.path().clone(),
+                cycle,
+            }));
+        }
+        let parcel = Parcel {
+            reply: Some(replier),
+            ..Parcel::told_from(message, Some(origin))
+        };
+        let mut entry = Entry::new(self.to, parcel, Way::Ask);
+        entry.limit(self.within);
+        self.step = AskStep::Entering(Box::new(entry), asking.into_inner());
+        self.poll_step(cx)
+    }
+
     /// Lets an ask that waits be seen, if it is a handler's and was not before.
     #[cold]
     fn known(&self, answer: Awaited<Answer<M::Reply>>) -> Awaited<Answer<M::Reply>> {
@@ -647,12 +722,20 @@ impl<M: Message> Future for Ask<'_, M> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Task<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         if let AskStep::New(message) = &mut this.step
-            && let Some(message) = message.take()
+            && let Some(mut message) = message.take()
         {
-            if is_fenced() {
-                this.step = AskStep::Done;
-                let path = this.to.path().clone();
-                return Poll::Ready(Err(AskError::Fenced { message, path }));
+            if is_special() {
+                match look_closer(this.to, message, CausalKind::Asked) {
+                    Closer::Plain(back) => message = back,
+                    Closer::Fenced(message) => {
+                        this.step = AskStep::Done;
+                        let path = this.to.path().clone();
+                        return Poll::Ready(Err(AskError::Fenced { message, path }));
+                    }
+                    Closer::Traced(message, origin) => {
+                        return this.begin_traced(message, origin, cx);
+                    }
+                }
             }
             let (replier, answer) = slot();
             let asking = Asking::new(answer);

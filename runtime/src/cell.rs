@@ -17,11 +17,12 @@ use greenroom_supervision::ChildId;
 use parking_lot::Mutex;
 use tracing::level_filters::LevelFilter;
 
+use crate::causes::Origin;
 use crate::core::gift::{Gift, Whose};
 use crate::core::once::OnceBox;
 use crate::core::ready::Runnable;
 use crate::core::statics::AtomicStatic;
-use crate::dead_letter::DeadLetterReason;
+use crate::dead_letter::{Dead, DeadLetterReason};
 use crate::driver::Driver;
 use crate::entry::Receive;
 use crate::envelope::{Letter, LetterTable};
@@ -43,7 +44,9 @@ use crate::snapshot::ActorState;
 use crate::tally::Dropped;
 use crate::waits::Node;
 use crate::watchers::Watchers;
-use crate::{Actor, Event, ExitReason, Handler, Path, START_WITHIN, STOP_WITHIN, SupervisionEvent};
+use crate::{
+    Actor, Event, EventId, ExitReason, Handler, Path, START_WITHIN, STOP_WITHIN, SupervisionEvent,
+};
 
 mod crash;
 mod receive;
@@ -112,6 +115,8 @@ struct Extras<A: Actor> {
     stop_within: Mutex<Option<Duration>>,
     /// Of its messages when it fails.
     care: Option<Care<A>>,
+    /// Where the message comes from that is, or was last, in hand, if its letter can tell.
+    origin: Mutex<Option<Origin>>,
 }
 
 impl<A: Actor> Default for Extras<A> {
@@ -125,6 +130,7 @@ impl<A: Actor> Default for Extras<A> {
             ignored: AtomicU64::new(0),
             stop_within: Mutex::default(),
             care: None,
+            origin: Mutex::default(),
         }
     }
 }
@@ -265,6 +271,30 @@ impl<A: Actor> ActorCell<A> {
     #[inline(always)]
     pub(crate) fn show_in_hand(&self, table: &'static LetterTable<A>) {
         self.in_hand.set(table);
+    }
+
+    /// A message is taken in hand whose letter can tell where it comes from.
+    pub(crate) fn receive(&self, origin: Option<Origin>) {
+        if origin.is_some() {
+            *self.extras().origin.lock() = origin;
+        } else if let Some(extras) = self.known_extras() {
+            extras.origin.lock().take();
+        }
+    }
+
+    /// Where the message comes from that is, or was last, in hand.
+    pub(crate) fn origin_of_last(&self) -> Option<Origin> {
+        // Most letters cannot tell, and change nothing here.
+        self.in_hand()?.origin?;
+        self.known_extras()?.origin.lock().clone()
+    }
+
+    /// The same of one that is.
+    pub(crate) fn origin_in_hand(&self) -> Option<Origin> {
+        match self.mailbox.has_in_hand() {
+            true => self.origin_of_last(),
+            false => None,
+        }
     }
 
     pub(crate) fn subscribe<E: Event>(self: &Arc<Self>, incarnation: u64)
@@ -434,10 +464,15 @@ impl<A: Actor> ActorCell<A> {
         message: &'static str,
         reason: DeadLetterReason,
         text: impl fmt::Display,
+        event_id: Option<EventId>,
     ) {
+        let dead = Dead {
+            event_id,
+            ..Dead::default()
+        };
         self.system
             .dead_letters
-            .add(&self.path, incarnation, message, reason, text);
+            .add((&self.path, incarnation), message, reason, text, dead);
     }
 
     /// Counts a message in hand as lost before its handler began.
@@ -446,6 +481,7 @@ impl<A: Actor> ActorCell<A> {
         desk: &Desk<Letter<A>>,
         table: &'static LetterTable<A>,
         why: Dropped,
+        event_id: Option<EventId>,
     ) {
         self.mailbox.discard(desk, why);
         // What only time made void is no loss that anybody would look for; what was sent with a limit is.
@@ -459,6 +495,7 @@ impl<A: Actor> ActorCell<A> {
                 message,
                 DeadLetterReason::Expired,
                 "its time was up before its turn came",
+                event_id,
             );
         }
     }

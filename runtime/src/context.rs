@@ -11,6 +11,7 @@ use futures_core::Stream;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use crate::causes::Origin;
 use crate::cell::ActorCell;
 use crate::core::alone::Alone;
 use crate::dead_letter::DeadLetterReason;
@@ -25,7 +26,9 @@ use crate::shared::after as in_future;
 use crate::simulation::Step;
 use crate::snapshot::ActorState;
 use crate::watchers::{Linked, Watched, Watcher, link, unlink, watch};
-use crate::{Actor, ActorRef, Down, Event, Handler, Message, Monitor, Path, SupervisorRef, System};
+use crate::{
+    Actor, ActorRef, Down, Envelope, Event, Handler, Message, Monitor, Path, SupervisorRef, System,
+};
 
 /// What a life of an actor can do; every handler gets it.
 ///
@@ -370,19 +373,28 @@ impl<A: Actor> Context<A> {
         async move { system.registry.publish_within(event, limit).await }
     }
 
+    /// Returns what the message in hand tells of itself: its id, type, source, time and cause.
+    ///
+    /// An event has an envelope if the subscription asked for one, if it was published
+    /// [with one](System::publish_received), or if the system [keeps causes](crate::Builder::keep_causes); then told and
+    /// asked messages have one, too. `None` otherwise, and where no message is in hand. It is written when it is first
+    /// looked at, and shared by all who got the event.
+    #[must_use]
+    pub fn envelope(&self) -> Option<Arc<Envelope>> {
+        let origin = self.cell.origin_in_hand()?;
+        Some(origin.envelope())
+    }
+
     /// Keeps something that this actor cannot use as a dead letter, counted with reason `reported`.
     ///
     /// `kind` names what it is, as a message type would ("line"), and `text` what
     /// is wrong with it; at most 512 bytes of it are kept.
     pub fn dead_letter(&self, kind: &'static str, text: impl fmt::Display) {
-        let letters = &self.cell.system.dead_letters;
-        letters.add(
-            &self.cell.path,
-            self.incarnation,
-            kind,
-            DeadLetterReason::Reported,
-            text,
-        );
+        let origin = self.cell.origin_in_hand();
+        let event_id = origin.map(|origin| origin.id().clone());
+        let reason = DeadLetterReason::Reported;
+        self.cell
+            .dead_letter(self.incarnation, kind, reason, text, event_id);
     }
 
     // ===== others =====
@@ -586,6 +598,7 @@ impl<A: Actor> Context<A> {
         let future = work(Post {
             cell: Arc::clone(&cell),
             tie,
+            cause: cell.system.registry.origins.of_work(),
         });
         let handle = self.cell.system.handle_here();
         let abort = tasks.spawn_on(
@@ -610,6 +623,8 @@ impl<A: Actor> Context<A> {
 struct Post<A: Actor> {
     cell: Arc<ActorCell<A>>,
     tie: Tie,
+    /// What was in hand when it was begun.
+    cause: Option<Origin>,
 }
 
 impl<A: Actor> Post<A> {
@@ -620,11 +635,13 @@ impl<A: Actor> Post<A> {
         M: Message<Reply = ()>,
     {
         self.tie.task.queued.store(true, Ordering::Relaxed);
+        let origins = &self.cell.system.registry.origins;
         let parcel = Parcel {
             message,
             reply: None,
             tie: Some(self.tie.clone()),
             expires: None,
+            origin: origins.of_post::<M>(&self.cell.path, self.cause.as_ref()),
         };
         let to: &dyn Receive<M> = &*self.cell;
         let mut entry = Entry::new(to, parcel, Way::Post);
@@ -633,7 +650,10 @@ impl<A: Actor> Post<A> {
             Err(Refused::Lost(parcel) | Refused::Full(parcel)) => {
                 // The next tick may find room.
                 self.tie.task.queued.store(false, Ordering::Relaxed);
-                to.overflowed(parcel.message);
+                let Parcel {
+                    message, origin, ..
+                } = parcel;
+                to.overflowed(Parcel::told_from(message, origin));
                 true
             }
             Err(Refused::Stopped(_) | Refused::TimedOut(..) | Refused::Restarting(_)) => false,

@@ -12,7 +12,7 @@ use crate::error::ResendError;
 use crate::failure::{ShortType, guarded, logged};
 use crate::line::TEXT_MAX;
 use crate::role::Role;
-use crate::{Failure, Path};
+use crate::{EventId, Failure, Path};
 
 /// A message that was accepted or published and did not get handled.
 #[derive(Clone, Debug)]
@@ -41,6 +41,9 @@ pub struct DeadLetter {
     /// It is where the handler failed on a message of a type that
     /// [`Spec::retry`](crate::Spec::retry) names, until it is sent again, or the system stops.
     pub is_kept: bool,
+    /// The id of the event or message, if it had an [envelope](crate::Context::envelope): with it
+    /// [`System::causes_of`](crate::System::causes_of) says what led to it.
+    pub event_id: Option<EventId>,
 }
 
 /// Why a message became a dead letter.
@@ -147,6 +150,7 @@ pub(crate) struct Dead {
     pub(crate) attempt: u32,
     pub(crate) failure: Option<Failure>,
     pub(crate) kept: Option<Box<dyn Kept>>,
+    pub(crate) event_id: Option<EventId>,
 }
 
 impl DeadLetters {
@@ -164,17 +168,6 @@ impl DeadLetters {
     }
 
     pub(crate) fn add(
-        &self,
-        path: &Path,
-        incarnation: u64,
-        message: &'static str,
-        reason: DeadLetterReason,
-        text: impl fmt::Display,
-    ) {
-        self.add_with((path, incarnation), message, reason, text, Dead::default());
-    }
-
-    pub(crate) fn add_with(
         &self,
         (path, incarnation): (&Path, u64),
         message: &'static str,
@@ -200,6 +193,7 @@ impl DeadLetters {
             attempt,
             failure: dead.failure,
             is_kept: dead.kept.is_some(),
+            event_id: dead.event_id,
         };
         let mut shelves = self.shelves.lock();
         letter.number = shelves.next;
@@ -362,7 +356,8 @@ mod tests {
     fn only_the_latest_are_kept_and_all_are_counted() {
         let letters = DeadLetters::new(2);
         for n in 0..5 {
-            letters.add(&Path::root("a"), 1, "m::Line", DeadLetterReason::Full, n);
+            let to = (&Path::root("a"), 1);
+            letters.add(to, "m::Line", DeadLetterReason::Full, n, Dead::default());
         }
         let numbers: Vec<u64> = letters.list().iter().map(|l| l.number).collect();
         assert_eq!(numbers, [3, 4]);

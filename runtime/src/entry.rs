@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use crate::causes::Origin;
 use crate::envelope::{Parcel, ReplyTo};
 use crate::mailbox::words::{GivenUp, Ticket, WhenFull};
 use crate::role::wait_for_room;
 use crate::waits::{DynAsking, Edge, Node};
-use crate::{Message, Path};
+use crate::{CausalKind, EventId, Message, Path};
 
 /// What a mailbox offers to a sender who knows the message but not the actor.
 pub(crate) trait Receive<M: Message>: Send + Sync {
@@ -38,10 +39,12 @@ pub(crate) trait Receive<M: Message>: Send + Sync {
     fn offer(&self, parcel: Parcel<M>, when_full: WhenFull<'_>) -> Offered<M>;
     fn poll_ticket(&self, ticket: Ticket, waker: &Waker) -> Offered<M>;
     fn give_up(&self, ticket: Ticket, why: GivenUp) -> Option<Parcel<M>>;
+    /// Where a message comes from that the calling code is about to send, if its system keeps that.
+    fn traced(&self, kind: CausalKind) -> Option<Origin>;
     /// Makes a dead letter of a message that a full mailbox lost.
-    fn overflowed(&self, message: M);
+    fn overflowed(&self, parcel: Parcel<M>);
     /// Makes a dead letter of an event that this subscriber did not get.
-    fn lost(&self, message: &M, stopped: bool)
+    fn lost(&self, message: &M, stopped: bool, event_id: Option<EventId>)
     where
         M: fmt::Debug;
     /// Puts a message into the mailbox as an event is, and runs nothing of an author's: the caller may hold a lock.

@@ -11,6 +11,7 @@ use std::task::{Context as Task, Poll};
 
 use tokio::time::Instant;
 
+use crate::causes::Origin;
 use crate::core::inline::{Family, Form, Inline, Kind, is_inline};
 use crate::core::pooled::{Pooled, Then};
 use crate::core::slot::Replier;
@@ -18,7 +19,7 @@ use crate::flow::Type;
 use crate::life::{Life, Outcome};
 use crate::mailbox::Mailbox;
 use crate::tally::Dropped;
-use crate::{Actor, Handler, Message};
+use crate::{Actor, EventId, Handler, Message};
 
 mod trial;
 
@@ -32,6 +33,8 @@ pub(crate) struct Parcel<M: Message> {
     pub(crate) tie: Option<Tie>,
     /// From when on it is not to be handled any more.
     pub(crate) expires: Option<Instant>,
+    /// Where it comes from, if anybody wants to know.
+    pub(crate) origin: Option<Origin>,
 }
 
 /// What comes back for a question. Why nothing does is boxed: the way of an answer is to be short, as that of most is.
@@ -70,6 +73,15 @@ impl<M: Message> Parcel<M> {
             reply: None,
             tie: None,
             expires: None,
+            origin: None,
+        }
+    }
+
+    /// The same of one whose origin is known.
+    pub(crate) fn told_from(message: M, origin: Option<Origin>) -> Self {
+        Parcel {
+            origin,
+            ..Parcel::told(message)
         }
     }
 
@@ -82,12 +94,14 @@ impl<M: Message> Parcel<M> {
                 reply: None,
                 tie: None,
                 expires: None,
+                origin: None,
             } => Letter::new(Told(message)),
             Parcel {
                 message,
                 reply: reply @ Some(_),
                 tie: None,
                 expires: None,
+                origin: None,
             } => Letter::new(Asked { message, reply }),
             parcel => Letter::new(parcel),
         }
@@ -106,6 +120,7 @@ impl<M: Message> Parcel<M> {
                     reply,
                     tie: None,
                     expires: None,
+                    origin: None,
                 };
             }
             Err(letter) => letter,
@@ -182,6 +197,9 @@ type Begin<A> = unsafe fn(&mut Option<Letter<A>>, NonNull<Life<A>>, &mut Task<'_
 type Defer<A> =
     unsafe fn(&mut Option<Letter<A>>, NonNull<Life<A>>) -> Pooled<Outcome<<A as Actor>::Error>>;
 
+/// Says where a message comes from, if it knows.
+type OriginOf<A> = fn(&mut Letter<A>) -> Option<&Origin>;
+
 /// How far the handling of a message has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Begun {
@@ -223,6 +241,15 @@ pub(crate) struct LetterTable<A: Actor> {
     pub(crate) give_back: fn(Letter<A>),
     /// What is more of a message that may be tried again.
     pub(crate) trial: Option<TrialTable<A>>,
+    /// Says where it comes from; `None` where it cannot tell.
+    pub(crate) origin: Option<OriginOf<A>>,
+}
+
+/// The id of a message that is queued or in hand, if it has one.
+#[cold]
+pub(crate) fn event_id<A: Actor>(letter: &mut Letter<A>) -> Option<EventId> {
+    let origin = letter.table().origin?(letter)?;
+    Some(origin.id().clone())
 }
 
 impl<A: Actor> LetterTable<A> {
@@ -270,6 +297,7 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Told<M>> for Letters<A> {
         is_asked: |_| false,
         give_back: drop,
         trial: None,
+        origin: None,
     };
 }
 
@@ -302,6 +330,7 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Asked<M>> for Letters<A> {
             }
         },
         trial: None,
+        origin: None,
     };
 }
 
@@ -322,8 +351,9 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Parcel<M>> for Letters<A> {
         begin: begin_parcel,
         // SAFETY: as the caller promises.
         defer: |hand, life| unsafe {
-            let Parcel { message, reply, .. } = Letter::take::<Parcel<M>>(hand);
-            defer(message, reply.map(AnyReply::new), life)
+            let parcel = Letter::take::<Parcel<M>>(hand);
+            receive(life, parcel.origin);
+            defer(parcel.message, parcel.reply.map(AnyReply::new), life)
         },
         abandon: |letter| {
             if let Some(parcel) = letter.get_mut::<Parcel<M>>() {
@@ -343,6 +373,7 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Parcel<M>> for Letters<A> {
             }
         },
         trial: None,
+        origin: Some(|letter| letter.get_mut::<Parcel<M>>()?.origin.as_ref()),
     };
 }
 
@@ -390,9 +421,21 @@ unsafe fn begin_parcel<A: Handler<M>, M: Message>(
 ) -> Begun {
     // SAFETY: as the caller promises.
     unsafe {
-        let Parcel { message, reply, .. } = Letter::take::<Parcel<M>>(hand);
-        handle(message, reply.map(AnyReply::new), life, task)
+        let parcel = Letter::take::<Parcel<M>>(hand);
+        receive(life, parcel.origin);
+        let reply = parcel.reply.map(AnyReply::new);
+        handle(parcel.message, reply, life, task)
     }
+}
+
+/// Lets the actor know where the message comes from that it takes in hand.
+///
+/// # Safety
+/// As [`LetterTable::begin`].
+unsafe fn receive<A: Actor>(life: NonNull<Life<A>>, origin: Option<Origin>) {
+    // SAFETY: as the caller promises; the life has no future that has the stage.
+    let context = unsafe { &(*life.as_ptr()).stage.cx };
+    context.cell().receive(origin);
 }
 
 fn abandon<T: Send>(reply: &mut Option<Replier<Answer<T>>>) {

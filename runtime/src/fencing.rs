@@ -6,7 +6,8 @@
 //! may), and here it is known by the frame that it runs in.
 //!
 //! There are as many entries as there are threads that such code blocks, so
-//! hardly ever any: whoever sends looks at a count that nobody writes.
+//! hardly ever any: whoever sends looks at a count that nobody writes. Beside it, in the
+//! same word, stands how many systems trace what is sent, so that both cost one look.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -16,15 +17,28 @@ use crate::role::with_current_life;
 
 /// How much was refused, in the whole process.
 static REFUSED: AtomicU64 = AtomicU64::new(0);
-static COUNT: AtomicUsize = AtomicUsize::new(0);
+/// How many lives are listed; and times [`TRACING`], how many systems trace.
+static SPECIAL: AtomicUsize = AtomicUsize::new(0);
+const TRACING: usize = 1 << (usize::BITS / 2);
 /// The address of the role, which it has as long as the run goes on, and the number of its life.
 static LIVES: Mutex<Vec<(usize, u64)>> = Mutex::new(Vec::new());
+
+/// Whether whoever sends has to look closer: it may be fenced, or traced.
+#[inline(always)]
+pub(crate) fn is_special() -> bool {
+    // Whoever is cut off at this very moment may come to it late; not after something made it wait for that.
+    SPECIAL.load(Ordering::Relaxed) != 0
+}
+
+#[inline(always)]
+fn has_lives() -> bool {
+    SPECIAL.load(Ordering::Relaxed) & (TRACING - 1) != 0
+}
 
 /// Whether the life whose code calls this was cut off; then what it sends is to be refused, and is counted.
 #[inline(always)]
 pub(crate) fn is_fenced() -> bool {
-    // Whoever is cut off at this very moment may come to it late; not after something made it wait for that.
-    COUNT.load(Ordering::Relaxed) != 0 && is_fenced_here()
+    has_lives() && is_fenced_here()
 }
 
 #[cold]
@@ -47,14 +61,14 @@ pub(crate) fn add(role: usize, life: u64) {
     let mut lives = LIVES.lock();
     if !lives.contains(&(role, life)) {
         lives.push((role, life));
+        SPECIAL.fetch_add(1, Ordering::SeqCst);
     }
-    COUNT.store(lives.len(), Ordering::SeqCst);
 }
 
 /// A run of this life is over.
 #[inline(always)]
 pub(crate) fn ran(role: usize, life: u64) {
-    if COUNT.load(Ordering::Relaxed) != 0 {
+    if has_lives() {
         remove(role, life);
     }
 }
@@ -62,6 +76,23 @@ pub(crate) fn ran(role: usize, life: u64) {
 #[cold]
 fn remove(role: usize, life: u64) {
     let mut lives = LIVES.lock();
+    let before = lives.len();
     lives.retain(|listed| *listed != (role, life));
-    COUNT.store(lives.len(), Ordering::SeqCst);
+    SPECIAL.fetch_sub(before - lives.len(), Ordering::SeqCst);
+}
+
+/// A system that traces what is sent in it, for as long as this is there.
+pub(crate) struct Tracing(());
+
+impl Tracing {
+    pub(crate) fn begin() -> Self {
+        SPECIAL.fetch_add(TRACING, Ordering::SeqCst);
+        Tracing(())
+    }
+}
+
+impl Drop for Tracing {
+    fn drop(&mut self) {
+        SPECIAL.fetch_sub(TRACING, Ordering::SeqCst);
+    }
 }

@@ -236,6 +236,7 @@ mod watchers;
 
 pub use actor::{Actor, Event, Handler, Message};
 pub use actor_ref::{ASK_TIMEOUT, ActorRef, Ask, Recipient, Tell, WeakActorRef};
+pub use causes::{CausalKind, CausalRecord};
 pub use chain::{Decided, SupervisorDecision};
 pub use cloud_event::{Attribute, CloudEvent, CloudEventError, Envelope, EventId};
 pub use context::{Context, Task};

@@ -23,7 +23,7 @@ use tokio::time::{Instant, Sleep};
 use crate::book::Lead;
 use crate::cell::ActorCell;
 use crate::core::pooled::{Pooled, Then};
-use crate::envelope::{Begun, Check, Letter, NoReply, refuse};
+use crate::envelope::{Begun, Check, Letter, NoReply, event_id, refuse};
 use crate::failure::{Cause, During, Failure, FailureKind, Panic, guarded, text_of};
 use crate::mailbox::desk::Desk;
 use crate::mailbox::recent::Timed;
@@ -578,12 +578,13 @@ unsafe fn discard<A: Actor>(
     why: Dropped,
 ) {
     let place = life.as_ptr();
-    let Some(table) = hand.as_ref().map(Letter::table) else {
+    let Some(letter) = hand else {
         return;
     };
+    let (table, event_id) = (letter.table(), event_id(letter));
     // SAFETY: as the caller promises.
     unsafe {
-        cell.discard(&(*place).desk, table, why);
+        cell.discard(&(*place).desk, table, why, event_id);
         (*place).stage.cx.unbegin();
     }
     // What a message does when it is dropped is its author's code, and no reason to end this life.

@@ -120,11 +120,12 @@ impl<A: Handler<Down>> Watcher for Teller<A> {
             reply: None,
             tie: Some(self.tie.clone()),
             expires: None,
+            origin: None,
         };
         let to: &dyn Receive<Down> = &*self.to;
         match to.offer(parcel, WhenFull::WaitOrLose(Waker::noop())) {
             Offered::Accepted => {}
-            Offered::Full(parcel) | Offered::Lost(parcel) => to.overflowed(parcel.message),
+            Offered::Full(parcel) | Offered::Lost(parcel) => to.overflowed(parcel),
             // Whoever watched is stopping for good; only a question can be refused for a restart.
             Offered::Closed(_) | Offered::Restarting(_) => {}
             Offered::Waiting(ticket) => {

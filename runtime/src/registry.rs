@@ -16,11 +16,11 @@ use arc_swap::{ArcSwap, Guard};
 use dashmap::DashMap;
 use foldhash::fast::RandomState;
 
-use crate::causes::Origins;
+use crate::causes::{Origin, Origins};
 use crate::entry::{Entry, Offered, Receive, Refused, Way};
 use crate::envelope::Parcel;
 use crate::failure::ShortType;
-use crate::fencing::is_fenced;
+use crate::fencing::{is_fenced, is_special};
 use crate::flow::Type;
 use crate::mailbox::words::WhenFull;
 use crate::role::Role;
@@ -216,8 +216,13 @@ impl Registry {
     }
 
     pub(crate) fn publish<E: Event>(&self, event: &E) -> Delivery {
-        if is_fenced() {
-            return Delivery::default();
+        if is_special() {
+            if is_fenced() {
+                return Delivery::default();
+            }
+            if let Some(origin) = self.origins.of_kept_event(event) {
+                return self.publish_from(event, &origin);
+            }
         }
         self.deliver(event)
     }
@@ -236,10 +241,41 @@ impl Registry {
                     delivery.delivered += 1;
                 }
                 Offered::Full(parcel) | Offered::Lost(parcel) => {
-                    topic.lost(&**subscriber, &parcel.message, false, &mut delivery)
+                    topic.lost(&**subscriber, &parcel, false, &mut delivery)
                 }
                 Offered::Closed(parcel) | Offered::Restarting(parcel) => {
-                    topic.lost(&**subscriber, &parcel.message, true, &mut delivery)
+                    topic.lost(&**subscriber, &parcel, true, &mut delivery)
+                }
+            }
+        }
+        let delivered = delivery.delivered as u64;
+        topic
+            .counts
+            .delivered
+            .fetch_add(delivered, Ordering::Relaxed);
+        delivery
+    }
+
+    /// Publishes an event whose origin is to be known to whoever gets it.
+    #[cold]
+    pub(crate) fn publish_from<E: Event>(&self, event: &E, origin: &Origin) -> Delivery {
+        if is_fenced() {
+            return Delivery::default();
+        }
+        let topic = self.topic::<E>();
+        topic.counts.published.fetch_add(1, Ordering::Relaxed);
+        let mut delivery = Delivery::default();
+        for subscriber in topic.subscribers.all().iter() {
+            let parcel = Parcel::told_from(event.clone(), Some(origin.clone()));
+            match subscriber.offer(parcel, WhenFull::Drop) {
+                Offered::Accepted | Offered::Waiting(_) => {
+                    delivery.delivered += 1;
+                }
+                Offered::Full(parcel) | Offered::Lost(parcel) => {
+                    topic.lost(&**subscriber, &parcel, false, &mut delivery)
+                }
+                Offered::Closed(parcel) | Offered::Restarting(parcel) => {
+                    topic.lost(&**subscriber, &parcel, true, &mut delivery)
                 }
             }
         }
@@ -252,8 +288,12 @@ impl Registry {
     }
 
     pub(crate) async fn publish_within<E: Event>(&self, event: E, limit: Duration) -> Delivery {
-        if is_fenced() {
-            return Delivery::default();
+        let mut origin = None;
+        if is_special() {
+            if is_fenced() {
+                return Delivery::default();
+            }
+            origin = self.origins.of_kept_event(&event);
         }
         let topic = self.topic::<E>();
         topic.counts.published.fetch_add(1, Ordering::Relaxed);
@@ -263,11 +303,16 @@ impl Registry {
         let mut entries: Vec<(Option<Entry<'_, E>>, _)> = Vec::new();
         let mut delivery = Delivery::default();
         for subscriber in subscribers.iter() {
-            let Err(event) = subscriber.tell_at_once(event.clone()) else {
-                delivery.delivered += 1;
-                continue;
-            };
-            let mut entry = Entry::new(&**subscriber, Parcel::told(event), Way::Publish);
+            let mut event = event.clone();
+            if origin.is_none() {
+                let Err(back) = subscriber.tell_at_once(event) else {
+                    delivery.delivered += 1;
+                    continue;
+                };
+                event = back;
+            }
+            let parcel = Parcel::told_from(event, origin.clone());
+            let mut entry = Entry::new(&**subscriber, parcel, Way::Publish);
             entry.limit(limit);
             entries.push((Some(entry), subscriber));
         }
@@ -294,10 +339,10 @@ impl Registry {
                         | Refused::Full(parcel)
                         | Refused::Lost(parcel),
                     )) => {
-                        topic.lost(&***subscriber, &parcel.message, false, &mut delivery);
+                        topic.lost(&***subscriber, &parcel, false, &mut delivery);
                     }
                     Poll::Ready(Err(Refused::Stopped(parcel) | Refused::Restarting(parcel))) => {
-                        topic.lost(&***subscriber, &parcel.message, true, &mut delivery);
+                        topic.lost(&***subscriber, &parcel, true, &mut delivery);
                     }
                 }
                 *slot = None;
@@ -326,7 +371,13 @@ impl Registry {
 }
 
 impl<E: Event> Topic<E> {
-    fn lost(&self, subscriber: &dyn Receive<E>, event: &E, stopped: bool, delivery: &mut Delivery) {
+    fn lost(
+        &self,
+        subscriber: &dyn Receive<E>,
+        parcel: &Parcel<E>,
+        stopped: bool,
+        delivery: &mut Delivery,
+    ) {
         let count = if stopped {
             &self.counts.stopped
         } else {
@@ -334,7 +385,8 @@ impl<E: Event> Topic<E> {
         };
         count.fetch_add(1, Ordering::Relaxed);
         delivery.dropped += 1;
-        subscriber.lost(event, stopped);
+        let event_id = parcel.origin.as_ref().map(|origin| origin.id().clone());
+        subscriber.lost(&parcel.message, stopped, event_id);
     }
 }
 

@@ -10,6 +10,7 @@ use greenroom_supervision::{AutoShutdown, BadCombination, ChildId, Exit, Limit, 
 use tokio::sync::oneshot;
 
 use crate::book::Lead;
+use crate::causes::Origin;
 use crate::core::frames::Frames;
 use crate::core::ready::Runnable;
 use crate::metrics::Group;
@@ -83,6 +84,10 @@ pub(crate) trait Role: Send + Sync + 'static {
     fn set_paused(&self, _: bool) {}
     /// By what it is counted together with others; a supervisor handles no messages.
     fn group(&self) -> Option<&Group> {
+        None
+    }
+    /// Where the message in hand comes from, if that is known.
+    fn origin(&self) -> Option<Origin> {
         None
     }
     /// For how long the message in hand was there at the latest look, if that is too long.
@@ -341,6 +346,14 @@ pub(crate) fn with_current_actor<R>(look: impl FnOnce(&Path) -> R) -> Option<R> 
 /// Returns the actor whose code calls this, if it is one's.
 pub(crate) fn current_actor() -> Option<Path> {
     with_current_actor(Path::clone)
+}
+
+/// Returns where the message comes from that the actor has in hand whose code calls this, if that is known.
+#[cold]
+pub(crate) fn current_origin() -> Option<Origin> {
+    RUNNING
+        .with(|frames| frames.innermost(|role, _| role.origin()))
+        .flatten()
 }
 
 /// How many runs may be inside one another on one stack.

@@ -69,6 +69,7 @@ pub struct System {
 pub struct Builder {
     seed: Option<u64>,
     dead_letters: usize,
+    pub(crate) kept_causes: usize,
     measure_every: Option<u32>,
     stuck_after: Duration,
     workers: Option<usize>,
@@ -246,7 +247,7 @@ impl Builder {
                 Some(one) if is_directed => one,
                 every_one => self.measure_every.or(every_one).unwrap_or(MEASURE_EVERY),
             },
-            registry: Registry::new(Origins::new(ids)),
+            registry: Registry::new(Origins::new(ids, self.kept_causes)),
             meters: Meters::new(),
             dead_letters: DeadLetters::new(self.dead_letters),
             histories: Histories::default(),
@@ -286,6 +287,7 @@ impl System {
         Builder {
             seed: None,
             dead_letters: DEAD_LETTERS,
+            kept_causes: 0,
             measure_every: None,
             stuck_after: STUCK_AFTER,
             workers: None,

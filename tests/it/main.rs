@@ -31,6 +31,7 @@ mod on_tasks {
     drive!(Driver::Tasks);
 
     mod calls;
+    mod causes;
     mod failures;
     mod flow;
     mod limits;
@@ -50,6 +51,7 @@ mod simulated {
     drive!(Driver::Simulated);
 
     mod calls;
+    mod causes;
     mod failures;
     mod flow;
     mod limits;
@@ -69,6 +71,7 @@ mod on_one_worker {
     drive!(Driver::Workers(1));
 
     mod calls;
+    mod causes;
     mod mailbox;
     mod overflow;
     mod pending;
@@ -79,6 +82,7 @@ mod on_workers {
     drive!(Driver::Workers(4));
 
     mod calls;
+    mod causes;
     mod mailbox;
     mod overflow;
     mod pending;

@@ -14,8 +14,9 @@ fn in_virtual_time<F: Future>(future: F) -> F::Output {
     runtime.block_on(future)
 }
 
-/// A crowd whose members tell and ask each other, wait, fail and are restarted; returns who did what, in order.
-async fn crowd(seed: u64) -> Vec<String> {
+/// A crowd whose members tell and ask each other, wait, fail and are restarted; returns who did what, in order,
+/// and of so many records what led to each dead letter.
+async fn crowd(seed: u64, kept: usize) -> Vec<String> {
     const N: usize = 6;
     let script = Script::default();
     let mut tree = Supervisor::one_for_one("app").restart_limit(100, Duration::from_secs(60));
@@ -23,7 +24,8 @@ async fn crowd(seed: u64) -> Vec<String> {
         let spec = Scripted::spec(n.to_string(), script.clone());
         tree = tree.child(spec.mailbox(2).group(format!("kind {}", n % 3)));
     }
-    let system = System::builder().simulated(seed).start(tree).await.unwrap();
+    let builder = System::builder().simulated(seed).keep_causes(kept);
+    let system = builder.start(tree).await.unwrap();
     let find = |n: usize| system.find::<Scripted>(&format!("app/{n}")).unwrap();
     let all: Vec<_> = (0..N).map(find).collect();
     for (n, it) in all.iter().enumerate() {
@@ -45,6 +47,11 @@ async fn crowd(seed: u64) -> Vec<String> {
     assert!(ledger.is_balanced(), "SEED={seed}: {ledger}");
     script.log.add(ledger.to_string());
     script.log.add(system.flow_graph().to_mermaid());
+    for letter in system.dead_letters() {
+        let Some(id) = letter.event_id else { continue };
+        let causes = system.causes_of(&id);
+        script.log.add(format!("{id}: {causes:?}"));
+    }
     script.log.take()
 }
 
@@ -52,11 +59,24 @@ async fn crowd(seed: u64) -> Vec<String> {
 fn the_same_seed_makes_the_same_run_and_others_make_others() {
     let mut runs = BTreeSet::new();
     for seed in 0..20 {
-        let first = in_virtual_time(crowd(seed));
-        assert_eq!(first, in_virtual_time(crowd(seed)), "SEED={seed}");
+        let first = in_virtual_time(crowd(seed, 0));
+        assert_eq!(first, in_virtual_time(crowd(seed, 0)), "SEED={seed}");
         runs.insert(first);
     }
     assert!(runs.len() > 10, "only {} of 20 runs differ", runs.len());
+}
+
+#[test]
+fn ids_times_and_causes_are_those_of_the_seed() {
+    let mut runs = BTreeSet::new();
+    for seed in 0..20 {
+        let first = in_virtual_time(crowd(seed, 1_000));
+        let caused = first.iter().filter(|line| line.contains("cause: Some"));
+        assert!(caused.count() > 0, "SEED={seed}: {first:?}");
+        assert_eq!(first, in_virtual_time(crowd(seed, 1_000)), "SEED={seed}");
+        runs.insert(first);
+    }
+    assert_eq!(runs.len(), 20, "no two seeds give the same ids");
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::Sleep;
 
 use super::{ActorCell, INSIDE_BUDGET, LifePtr};
+use crate::causes::Origin;
 use crate::core::prefetch::prefetch;
 use crate::dead_letter::DeadLetterReason;
 use crate::entry::{Asked, Back, Offered, Posted, Receive};
@@ -20,7 +21,7 @@ use crate::pool::count_messages;
 use crate::postmark::{Postmark, Sender};
 use crate::role::{Asker, asker, wait_for_reply};
 use crate::waits::{DynAsking, Node};
-use crate::{Actor, Handler, Message, Path};
+use crate::{Actor, CausalKind, EventId, Handler, Message, Path};
 
 /// How many cache lines of a mailbox are used for a message.
 const MAILBOX_LINES: usize = 2;
@@ -96,12 +97,17 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
         self.mailbox.give_up(ticket, why).map(Parcel::from_letter)
     }
 
-    fn overflowed(&self, message: M) {
+    fn overflowed(&self, parcel: Parcel<M>) {
         self.observe_lost::<M>();
-        ActorCell::overflowed(self, Parcel::told(message).into_letter());
+        ActorCell::overflowed(self, parcel.into_letter());
     }
 
-    fn lost(&self, message: &M, stopped: bool)
+    fn traced(&self, kind: CausalKind) -> Option<Origin> {
+        let origins = &self.system.registry.origins;
+        origins.of_message::<M>(kind, &self.path)
+    }
+
+    fn lost(&self, message: &M, stopped: bool, event_id: Option<EventId>)
     where
         M: fmt::Debug,
     {
@@ -117,6 +123,7 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
             type_name::<M>(),
             reason,
             format_args!("{message:?}"),
+            event_id,
         );
     }
 
@@ -155,7 +162,7 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
                     self.fold_counts();
                 }
                 let parcel: Parcel<M> = Parcel::from_letter(letter);
-                Receive::lost(&*self, &parcel.message, is_stopped);
+                Receive::lost(&*self, &parcel.message, is_stopped, None);
             })),
         }
     }

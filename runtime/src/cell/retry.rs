@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::ActorCell;
 use crate::dead_letter::{Dead, DeadLetterReason, Kept, NotSent};
-use crate::envelope::{self, Letter};
+use crate::envelope::{self, Letter, event_id};
 use crate::failure::{Failure, Panic, ShortType, guarded, logged};
 use crate::mailbox::words::{Admission, Failed, Overflow, WhenFull};
 use crate::pool::count_messages;
@@ -258,9 +258,12 @@ impl<A: Actor> ActorCell<A> {
             None => Dead::default(),
         };
         dead.attempt = dead.attempt.max(1);
+        if dead.event_id.is_none() {
+            dead.event_id = self.origin_of_last().map(|origin| origin.id().clone());
+        }
         let text = failure.text().to_owned();
         dead.failure = Some(failure);
-        self.system.dead_letters.add_with(
+        self.system.dead_letters.add(
             (&self.path, incarnation),
             message,
             DeadLetterReason::Failed,
@@ -301,17 +304,21 @@ impl<A: Actor> ActorCell<A> {
         let table = letter.table();
         // Waking who asked is its executor's code.
         let _ = guarded(|| (table.abandon)(&mut letter));
+        let event_id = event_id(&mut letter);
         let dead = if table.trial.is_some() {
             KeptLetter::of(letter)
         } else {
             // What a message does when it is dropped is its author's.
             let _ = guarded(|| drop(letter));
-            Dead::default()
+            Dead {
+                event_id,
+                ..Dead::default()
+            }
         };
         let message = (table.message_type)();
         self.system
             .dead_letters
-            .add_with((&self.path, incarnation), message, reason, text, dead);
+            .add((&self.path, incarnation), message, reason, text, dead);
     }
 }
 
@@ -321,7 +328,10 @@ struct KeptLetter<A: Actor>(Option<Letter<A>>);
 impl<A: Actor> KeptLetter<A> {
     fn of(mut letter: Letter<A>) -> Dead {
         let table = letter.table();
-        let mut dead = Dead::default();
+        let mut dead = Dead {
+            event_id: event_id(&mut letter),
+            ..Dead::default()
+        };
         if let Some(trial) = &table.trial {
             if let Some(history) = (trial.history)(&mut letter) {
                 dead.attempt = history.failed;

@@ -10,6 +10,7 @@ use greenroom_supervision::ChildId;
 
 use super::run::LifeTask;
 use super::{ActorCell, INSIDE_BUDGET, LifePtr};
+use crate::causes::Origin;
 use crate::core::ready::Runnable;
 use crate::failure::ShortType;
 use crate::life::Life;
@@ -148,6 +149,10 @@ impl<A: Actor> Role for ActorCell<A> {
         self.state.set(ActorState::Restarting);
         self.restarts.fetch_add(1, Ordering::Relaxed);
         self.group.count_restart(reason);
+    }
+
+    fn origin(&self) -> Option<Origin> {
+        self.origin_in_hand()
     }
 
     fn state(&self) -> ActorState {

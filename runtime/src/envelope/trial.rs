@@ -20,8 +20,9 @@ use tokio::time::Instant;
 
 use super::{
     Answer, AnyReply, Asked, Begun, Letter, LetterTable, Letters, NoReply, Parcel, Replies,
-    ReplyTable, Told, defer, handle,
+    ReplyTable, Told, defer, handle, receive,
 };
+use crate::causes::Origin;
 use crate::core::inline::{Form, Kind};
 use crate::core::slot::Replier;
 use crate::failure::{Panic, guarded};
@@ -37,6 +38,7 @@ struct Trial<M: Message> {
     reply: Option<Lent<M::Reply>>,
     /// From when on it is not to be handled any more.
     expires: Option<Instant>,
+    origin: Option<Origin>,
     history: History,
 }
 
@@ -125,6 +127,7 @@ pub(crate) fn keep<A: Handler<M>, M: Message + Clone>(
             message: guarded(|| message.clone())?,
             reply: None,
             expires: None,
+            origin: None,
             history: History::default(),
         })));
     }
@@ -133,15 +136,17 @@ pub(crate) fn keep<A: Handler<M>, M: Message + Clone>(
             message: guarded(|| trial.message.clone())?,
             reply: trial.reply.clone(),
             expires: trial.expires,
+            origin: trial.origin.clone(),
             history: trial.history.clone(),
         })));
     }
-    let (message, reply, expires) = if let Some(asked) = letter.get_mut::<Asked<M>>() {
+    let (message, reply, expires, origin) = if let Some(asked) = letter.get_mut::<Asked<M>>() {
         let message = guarded(|| asked.message.clone())?;
-        (message, asked.reply.take(), None)
+        (message, asked.reply.take(), None, None)
     } else if let Some(parcel) = letter.get_mut::<Parcel<M>>() {
         let message = guarded(|| parcel.message.clone())?;
-        (message, parcel.reply.take(), parcel.expires)
+        let origin = parcel.origin.clone();
+        (message, parcel.reply.take(), parcel.expires, origin)
     } else {
         return Ok(None);
     };
@@ -149,12 +154,13 @@ pub(crate) fn keep<A: Handler<M>, M: Message + Clone>(
     if reply.is_some() {
         *hand = hand
             .take()
-            .map(|letter| lend(letter, reply.clone(), expires));
+            .map(|letter| lend(letter, reply.clone(), expires, origin.clone()));
     }
     Ok(Some(Letter::new(Trial {
         message,
         reply,
         expires,
+        origin,
         history: History::default(),
     })))
 }
@@ -164,12 +170,14 @@ fn lend<A: Handler<M>, M: Message>(
     letter: Letter<A>,
     reply: Option<Lent<M::Reply>>,
     expires: Option<Instant>,
+    origin: Option<Origin>,
 ) -> Letter<A> {
     let in_hand = |message| {
         Letter::new(Trial {
             message,
             reply,
             expires,
+            origin,
             history: History::default(),
         })
     };
@@ -202,8 +210,9 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Trial<M>> for Letters<A> {
         begin: begin_trial,
         // SAFETY: as the caller promises.
         defer: |hand, life| unsafe {
-            let Trial { message, reply, .. } = Letter::take::<Trial<M>>(hand);
-            defer(message, reply.map(AnyReply::new), life)
+            let trial = Letter::take::<Trial<M>>(hand);
+            receive(life, trial.origin);
+            defer(trial.message, trial.reply.map(AnyReply::new), life)
         },
         abandon: |letter| {
             if let Some(trial) = letter.get_mut::<Trial<M>>()
@@ -236,6 +245,7 @@ unsafe impl<A: Handler<M>, M: Message> Kind<Trial<M>> for Letters<A> {
                 }
             },
         }),
+        origin: Some(|letter| letter.get_mut::<Trial<M>>()?.origin.as_ref()),
     };
 }
 
@@ -250,7 +260,9 @@ unsafe fn begin_trial<A: Handler<M>, M: Message>(
 ) -> Begun {
     // SAFETY: as the caller promises.
     unsafe {
-        let Trial { message, reply, .. } = Letter::take::<Trial<M>>(hand);
-        handle(message, reply.map(AnyReply::new), life, task)
+        let trial = Letter::take::<Trial<M>>(hand);
+        receive(life, trial.origin);
+        let reply = trial.reply.map(AnyReply::new);
+        handle(trial.message, reply, life, task)
     }
 }

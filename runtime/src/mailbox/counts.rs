@@ -68,6 +68,11 @@ impl<E, L: Copy> Mailbox<E, L> {
         })
     }
 
+    /// Whether a message is in hand; for the one who runs the life.
+    pub(crate) fn has_in_hand(&self) -> bool {
+        self.done.load(Ordering::Acquire) != self.taken.load(Ordering::Acquire)
+    }
+
     /// Returns the number of queued messages.
     pub(crate) fn depth(&self) -> usize {
         self.inner
