@@ -13,13 +13,13 @@
 //! ```
 //!
 //! # What a visit costs
-//! A node is reached on one way only, so it is looked at once at the most. For a subject of
-//! *d* tokens these are at most 2^*k* nodes at the depth *k*, and at most as many as patterns
-//! begin with what matches: a chain of *d* where patterns have no `*` in common with others,
-//! and never more than the tokens of all patterns together. 2^*k* need as many patterns that
-//! are there, such as all that are made of `a` and `*`. No pattern is gone into twice, so
-//! there is nothing exponential in it; and nothing below the depth of the deepest pattern is
-//! read but for empty tokens.
+//! A node is reached on one way only, so it is looked at once at the most, and only if all
+//! tokens on the way to it match. With *p* patterns of up to *m* tokens and a subject of *d*
+//! these are at most 2^*k* and at most *p* nodes at the depth *k*: in all no more than
+//! 1 + *p* min(*d*, *m*), however the patterns branch. So many are looked at only where
+//! nearly all patterns begin with what matches, such as all that are made of `a` and `*`;
+//! patterns that begin with something else cost nothing. Of a subject that is deeper than
+//! 32 tokens the rest is only read for empty tokens.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -30,7 +30,7 @@ use super::radix::Radix;
 use super::token::Token;
 use super::{ANY, Pattern, REST, Subject};
 
-/// The subscriptions that match a subject; see [`subject`](crate::subject).
+/// The subscriptions that match a subject; see [the module](super).
 ///
 /// A clone shares all nodes and costs a count. A change copies the nodes on its way
 /// while a clone has them too, and changes them in place if none does.
