@@ -224,9 +224,10 @@ pub trait Message: Send + 'static {
 pub trait Event: Clone + fmt::Debug + Send + Sync + 'static {
     /// Returns what the event is about, as tokens between dots: `home.kitchen.temperature`.
     ///
-    /// A [`Pattern`](crate::Pattern) matches it or not, and the event's [envelope](crate::Envelope)
-    /// bears it. It is asked only where somebody wants to know. `None`, which is the
-    /// default, is no subject.
+    /// Subscriptions choose by it, with `*` for one token and `>` for all that
+    /// follow. It is asked only where some subscription or envelope wants to
+    /// know, and then once for each event. `None`, which is the default, is
+    /// no subject: only subscriptions that name none get the event.
     ///
     /// ```
     /// # use std::borrow::Cow;
@@ -250,11 +251,25 @@ pub trait Event: Clone + fmt::Debug + Send + Sync + 'static {
 
     /// Returns what the event is the latest state of; by default its [`subject`](Self::subject).
     ///
-    /// Of two events with one key the later makes the earlier one obsolete. It is the
-    /// `partitionkey` of the event's [envelope](crate::Envelope), and asked only where somebody
-    /// wants to know. Events that have no key make nothing obsolete.
+    /// Of two events with one key the later makes the earlier one obsolete, so
+    /// a [subscription](crate::Subscription) that falls behind may keep the latest of each only; it is
+    /// also what one may choose by, what a group shares events by, what is
+    /// [retained](Self::retained), and the `partitionkey` of its [envelope](crate::Envelope). It is asked only where one of these wants to know.
+    /// No key is a key of its own: that of the whole type.
     fn key(&self) -> Option<Cow<'_, str>> {
         self.subject()
+    }
+
+    /// Returns of how many keys the last event is kept, for who subscribes later; by default 0, which is none.
+    ///
+    /// The number bounds what is kept: with one key more, the key that has been
+    /// without an event for longest is forgotten. Who subscribes with
+    /// [`replay`](crate::Subscription::replay) is given them. The default keeps nothing
+    /// because most events say what happened and not what is: to hear of these
+    /// again means nothing.
+    #[must_use]
+    fn retained() -> usize {
+        0
     }
 
     /// Returns what kind of thing happened, in the words of whoever else hears of it: the `type` of its

@@ -45,7 +45,8 @@ use crate::tally::Dropped;
 use crate::waits::Node;
 use crate::watchers::Watchers;
 use crate::{
-    Actor, Event, EventId, ExitReason, Handler, Path, START_WITHIN, STOP_WITHIN, SupervisionEvent,
+    Actor, DropReason, Event, EventId, ExitReason, Handler, Path, START_WITHIN, STOP_WITHIN,
+    Subscription, SupervisionEvent,
 };
 
 mod crash;
@@ -97,6 +98,13 @@ impl<A: Actor> Default for Apart<A> {
             task: Mutex::default(),
             extras: OnceBox::new(),
         }
+    }
+}
+
+/// Adds a topic unless it is there.
+fn note(topics: &mut Vec<Arc<dyn AnyTopic>>, topic: Arc<dyn AnyTopic>) {
+    if !topics.iter().any(|t| Arc::ptr_eq(t, &topic)) {
+        topics.push(topic);
     }
 }
 
@@ -308,31 +316,72 @@ impl<A: Actor> ActorCell<A> {
         if self.retired.load(Ordering::Acquire) || !self.mailbox.is_read_by(incarnation) {
             return;
         }
-        if let Some(director) = self.system.director() {
-            let (path, event) = (self.path.as_str(), type_name::<E>());
-            if director
-                .lock()
-                .disturb(&Moment::Subscribe { path, event })
-                .is_some()
-            {
-                return;
-            }
+        if self.is_kept_from::<E>() {
+            return;
         }
         let subscriber = Arc::clone(self) as Arc<dyn Receive<E>>;
         let topic = self
             .system
             .registry
             .subscribe::<E>(&subscriber, self.identity());
-        if !topics.iter().any(|t| Arc::ptr_eq(t, &topic)) {
-            topics.push(topic);
+        note(&mut topics, topic);
+    }
+
+    /// Subscribes with terms; `false` where this life may not.
+    pub(crate) fn subscribe_with<E: Event>(
+        self: &Arc<Self>,
+        incarnation: u64,
+        terms: Subscription<E>,
+    ) -> bool
+    where
+        A: Handler<E>,
+    {
+        let mut topics = self.extras().topics.lock();
+        // As in `subscribe`.
+        fence(Ordering::SeqCst);
+        if self.retired.load(Ordering::Acquire) || !self.mailbox.is_read_by(incarnation) {
+            return false;
         }
+        if self.is_kept_from::<E>() {
+            return true;
+        }
+        let subscriber = Arc::clone(self) as Arc<dyn Receive<E>>;
+        let registry = &self.system.registry;
+        let whose = (self.identity(), incarnation);
+        let (topic, subscribed) = registry.subscribe_with(terms, &subscriber, whose);
+        note(&mut topics, topic);
+        drop(topics);
+        subscribed.finish();
+        true
+    }
+
+    /// Whether whoever directs the simulation lets nobody subscribe to this.
+    fn is_kept_from<E: Event>(&self) -> bool {
+        let Some(director) = self.system.director() else {
+            return false;
+        };
+        let (path, event) = (self.path.as_str(), type_name::<E>());
+        let moment = Moment::Subscribe { path, event };
+        director.lock().disturb(&moment).is_some()
     }
 
     pub(crate) fn unsubscribe_all(&self) {
         let extras = self.known_extras();
         let topics = extras.map(|extras| std::mem::take(&mut *extras.topics.lock()));
+        let why = match self.retired.load(Ordering::Acquire) {
+            true => DropReason::Stopped,
+            false => DropReason::Unsubscribed,
+        };
         for topic in topics.into_iter().flatten() {
-            topic.unsubscribe(self.identity());
+            topic.unsubscribe_all(self.identity(), why);
+        }
+    }
+
+    /// Ends the subscription of this name, if this life may.
+    pub(crate) fn unsubscribe_from<E: Event>(&self, incarnation: u64, name: &str) {
+        if self.mailbox.is_read_by(incarnation) {
+            let registry = &self.system.registry;
+            registry.unsubscribe_from::<E>(self.identity(), name);
         }
     }
 

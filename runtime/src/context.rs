@@ -15,19 +15,20 @@ use crate::causes::Origin;
 use crate::cell::ActorCell;
 use crate::core::alone::Alone;
 use crate::dead_letter::DeadLetterReason;
+use crate::delivery::Delivery;
 use crate::entry::{Entry, Receive, Refused, Way};
 use crate::envelope::{AnyReply, Parcel, TaskState, Tie};
 use crate::failure::{Cause, During, catch};
 use crate::mailbox::words::Control;
 use crate::monitor::Teller;
-use crate::registry::Delivery;
 use crate::role::{CUT_OFF_AFTER, Ended, Role};
 use crate::shared::after as in_future;
 use crate::simulation::Step;
 use crate::snapshot::ActorState;
 use crate::watchers::{Linked, Watched, Watcher, link, unlink, watch};
 use crate::{
-    Actor, ActorRef, Down, Envelope, Event, Handler, Message, Monitor, Path, SupervisorRef, System,
+    Actor, ActorRef, Down, Envelope, Event, Handler, Message, Monitor, Path, SubscribeError,
+    Subscription, SupervisorRef, System,
 };
 
 /// What a life of an actor can do; every handler gets it.
@@ -346,12 +347,50 @@ impl<A: Actor> Context<A> {
         self.cell.subscribe::<E>(self.incarnation);
     }
 
-    /// Ends the subscription to events of type `E`; those already queued are still handled.
+    /// Ends the plain subscription to events of type `E`; those already queued are still handled.
     pub fn unsubscribe<E: Event>(&mut self)
     where
         A: Handler<E>,
     {
         self.cell.unsubscribe::<E>(self.incarnation);
+    }
+
+    /// Subscribes this actor to events of type `E` on terms of its own; see [`Subscription`] for what these can be.
+    ///
+    /// It belongs to the role, as a plain subscription does, and survives restarts
+    /// with what it keeps. Doing it again under the same name, as `start` does
+    /// in every life, replaces its terms. An actor may have several for one type; each
+    /// that wants an event gets it, beside the plain one.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`](SubscribeError::Ended) where this life may not act for its actor any more.
+    pub fn subscribe_with<E: Event>(
+        &mut self,
+        subscription: Subscription<E>,
+    ) -> Result<(), SubscribeError>
+    where
+        A: Handler<E>,
+    {
+        let name = subscription.name();
+        match self.cell.subscribe_with(self.incarnation, subscription) {
+            true => Ok(()),
+            false => Err(SubscribeError::Ended {
+                path: self.cell.path.clone(),
+                subscription: name,
+            }),
+        }
+    }
+
+    /// Ends the subscription of this name to events of type `E`.
+    ///
+    /// Events in the mailbox are still handled. Those that the subscription keeps
+    /// are lost, reason `unsubscribed`, and have no dead letter: nobody wants them.
+    pub fn unsubscribe_from<E: Event>(&mut self, name: &str)
+    where
+        A: Handler<E>,
+    {
+        self.cell.unsubscribe_from::<E>(self.incarnation, name);
     }
 
     /// Publishes an event to all its subscribers without ever waiting; see [`System::publish`].

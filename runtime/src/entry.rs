@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
 use crate::causes::Origin;
+use crate::dead_letter::DeadLetterReason;
 use crate::envelope::{Parcel, ReplyTo};
 use crate::mailbox::words::{GivenUp, Ticket, WhenFull};
 use crate::role::wait_for_room;
@@ -44,9 +45,11 @@ pub(crate) trait Receive<M: Message>: Send + Sync {
     /// Makes a dead letter of a message that a full mailbox lost.
     fn overflowed(&self, parcel: Parcel<M>);
     /// Makes a dead letter of an event that this subscriber did not get.
-    fn lost(&self, message: &M, stopped: bool, event_id: Option<EventId>)
+    fn lost(&self, message: &M, reason: DeadLetterReason, event_id: Option<EventId>)
     where
         M: fmt::Debug;
+    /// How many messages its actor has to handle.
+    fn load(&self) -> usize;
     /// Puts a message into the mailbox as an event is, and runs nothing of an author's: the caller may hold a lock.
     fn post(self: Arc<Self>, message: M) -> Posted
     where

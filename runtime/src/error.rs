@@ -12,11 +12,13 @@ use crate::{ActorState, ExitReason, Failure, Path};
 mod children;
 mod names;
 mod partitions;
+mod subscriptions;
 
 use children::not_found;
 pub use children::{ChildInfoError, RemoveChildError, RestartChildError, UpdateError};
 pub use names::RegisterError;
 pub use partitions::{PartitionError, ResizeError};
+pub use subscriptions::{RequiredError, SubscribeError};
 
 /// Any error, for actors that need not tell theirs apart; `?` turns every error into it.
 pub type BoxError = Box<dyn Error + Send + Sync>;

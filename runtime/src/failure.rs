@@ -334,6 +334,16 @@ pub(crate) struct Panic {
     backtrace: Option<Arc<Backtrace>>,
 }
 
+impl Panic {
+    /// Puts on record that the code of an event, or a filter of it, panicked outside of its actor.
+    #[cold]
+    pub(crate) fn log_event(&self, event: &str, what: &str) {
+        let event = ShortType(event).to_string();
+        let (panic, location) = (&*self.text, self.location.as_deref());
+        tracing::error!(event, what, panic, location, "Code for an event panicked.");
+    }
+}
+
 /// Runs a future to its end, turning a panic in it, or in dropping it, into a [`Panic`].
 ///
 /// The future is boxed so that it can be dropped inside the guard: what it

@@ -186,6 +186,7 @@ mod core;
 mod crash;
 mod dead_letter;
 mod decision;
+mod delivery;
 mod driver;
 mod entry;
 mod envelope;
@@ -225,6 +226,7 @@ mod stop;
 #[expect(unused_imports)]
 mod subject;
 mod subscribers;
+mod subscription;
 mod supervisor;
 mod supervisor_ref;
 mod system;
@@ -243,10 +245,11 @@ pub use context::{Context, Task};
 pub use crash::{CrashReport, LastMessage, LifeEnd, PastLife};
 pub use dead_letter::{DeadLetter, DeadLetterReason};
 pub use decision::{StartCause, SupervisionEvent, SupervisionOrder};
+pub use delivery::Delivery;
 pub use error::{
     AskError, BoxError, ChildInfoError, Escalated, FindError, NotReady, PartitionError,
-    RemoveChildError, ResendError, ResizeError, RestartChildError, StartChildError, StartError,
-    StopChildError, StopError, TellError, TryTellError, UpdateError,
+    RemoveChildError, RequiredError, ResendError, ResizeError, RestartChildError, StartChildError,
+    StartError, StopChildError, StopError, SubscribeError, TellError, TryTellError, UpdateError,
 };
 pub use exit::ExitReason;
 pub use failure::{During, Failure, FailureKind};
@@ -256,7 +259,6 @@ pub use mailbox::words::Overflow;
 pub use metrics::{Family, HistogramReading, Ledger, Metric, MetricKind, Sample, Value};
 pub use monitor::{Down, Monitor};
 pub use path::Path;
-pub use registry::Delivery;
 pub use snapshot::{ActorInfo, ActorState, ChildCounts, ChildInfo, MailboxInfo};
 pub use spec::{
     ChildSpec, MAILBOX_CAPACITY, MAILBOX_CAPACITY_MAX, QueuedAsks, START_WITHIN, STOP_WITHIN, Spec,
@@ -264,6 +266,7 @@ pub use spec::{
 };
 pub use stop::Stop;
 pub use subject::{Pattern, PatternError};
+pub use subscription::{DropReason, EventOverflow, Gap, SUBSCRIPTION_BUFFER, Share, Subscription};
 pub use supervisor_ref::SupervisorRef;
 pub use system::{Builder, DEAD_LETTERS, STUCK_AFTER, System, block_on, blocking};
 pub use waits::WaitsFor;

@@ -79,6 +79,14 @@ pub enum Metric {
     EventsDelivered,
     /// Subscribers by event type.
     EventSubscribers,
+    /// Events that subscriptions with terms were meant to have.
+    SubscriptionEvents,
+    /// Of these, those that came into a mailbox.
+    SubscriptionDelivered,
+    /// Of these, those that were lost, by reason.
+    SubscriptionDropped,
+    /// Of these, those that wait for room now.
+    SubscriptionLag,
     /// The version that runs; always 1.
     BuildInfo,
 }
@@ -124,6 +132,10 @@ impl Metric {
         Metric::EventsPublished,
         Metric::EventsDelivered,
         Metric::EventSubscribers,
+        Metric::SubscriptionEvents,
+        Metric::SubscriptionDelivered,
+        Metric::SubscriptionDropped,
+        Metric::SubscriptionLag,
         Metric::BuildInfo,
     ];
 
@@ -263,7 +275,27 @@ impl Metric {
             Metric::EventSubscribers => (
                 "greenroom_event_subscribers",
                 Gauge,
-                "Actors subscribed now, by event type.",
+                "Subscriptions there are now, by event type.",
+            ),
+            Metric::SubscriptionEvents => (
+                "greenroom_subscription_events_total",
+                Counter,
+                "Events that a subscription with a name was meant to have, by event type and name: delivered, dropped or waiting for room.",
+            ),
+            Metric::SubscriptionDelivered => (
+                "greenroom_subscription_delivered_total",
+                Counter,
+                "Events of a subscription with a name that came into the mailbox of its actor.",
+            ),
+            Metric::SubscriptionDropped => (
+                "greenroom_subscription_dropped_total",
+                Counter,
+                "Events that a subscription with a name has lost, by reason; replaced: a later one of its key had come.",
+            ),
+            Metric::SubscriptionLag => (
+                "greenroom_subscription_lag",
+                Gauge,
+                "Events that a subscription with a name keeps now, since the mailbox of its actor has no room.",
             ),
             Metric::BuildInfo => (
                 "greenroom_build_info",

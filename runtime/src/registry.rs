@@ -7,8 +7,9 @@
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::sync::Arc;
+use std::slice;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -17,15 +18,18 @@ use dashmap::DashMap;
 use foldhash::fast::RandomState;
 
 use crate::causes::{Origin, Origins};
+use crate::delivery::Delivery;
 use crate::entry::{Entry, Offered, Receive, Refused, Way};
 use crate::envelope::Parcel;
-use crate::failure::ShortType;
+use crate::failure::{Panic, ShortType, guarded};
 use crate::fencing::{is_fenced, is_special};
 use crate::flow::Type;
 use crate::mailbox::words::WhenFull;
 use crate::role::Role;
 use crate::subscribers::Subscribers;
-use crate::{Event, Path, SupervisionEvent};
+use crate::subscription::board::{Board, Subscribed};
+use crate::subscription::meter::Meter;
+use crate::{DropReason, Event, EventId, Path, Subscription, SupervisionEvent};
 
 pub(crate) struct Registry {
     /// A fast hash, seeded by chance: names come from code, not from those who would make them collide.
@@ -36,28 +40,43 @@ pub(crate) struct Registry {
     pub(crate) origins: Origins,
 }
 
-/// What became of a published event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Delivery {
-    /// Subscribers whose mailbox took the event.
-    pub delivered: usize,
-    /// Subscribers that had no room or had stopped; each is counted and has a dead letter.
-    pub dropped: usize,
-}
-
 /// One event type: its subscribers and counts.
 struct Topic<E: Event> {
+    /// The plain ones.
     subscribers: Subscribers<dyn Receive<E>>,
-    counts: Counts,
+    /// Those with terms, and what is retained; most event types have none of it.
+    board: OnceLock<Box<Board<E>>>,
+    counts: Arc<Counts>,
 }
 
+/// What became of all events of a type.
 #[derive(Default)]
-struct Counts {
+pub(crate) struct Counts {
     published: AtomicU64,
     delivered: AtomicU64,
-    full: AtomicU64,
-    stopped: AtomicU64,
+    dropped: [AtomicU64; DropReason::ALL.len()],
+}
+
+impl Counts {
+    pub(crate) fn delivered(&self, n: u64) {
+        self.delivered.fetch_add(n, Ordering::Relaxed);
+    }
+
+    pub(crate) fn dropped(&self, why: DropReason) {
+        self.dropped[why as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn published_so_far(&self) -> u64 {
+        self.published.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn delivered_so_far(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn dropped_so_far(&self, why: DropReason) -> u64 {
+        self.dropped[why as usize].load(Ordering::Relaxed)
+    }
 }
 
 /// A [`Topic`] whose event type is forgotten.
@@ -65,10 +84,18 @@ pub(crate) trait AnyTopic: Send + Sync {
     fn name(&self) -> String;
     /// The type of the event.
     fn event(&self) -> Type;
-    /// Published; then deliveries: made, without room, to a stopped subscriber.
-    fn counts(&self) -> [u64; 4];
+    fn counts(&self) -> &Counts;
     fn subscribers(&self) -> usize;
+    /// What subscriptions with terms are counted by, by their names.
+    fn meters(&self) -> Vec<(Arc<str>, Arc<Meter>)>;
+    /// Lets time have its effect on what subscriptions keep; it runs authors' code.
+    fn look(&self);
+    /// The system has ended.
+    fn end(&self);
+    /// Ends the plain subscription of a role.
     fn unsubscribe(&self, role: usize);
+    /// Ends all subscriptions of a role; it runs authors' code.
+    fn unsubscribe_all(&self, role: usize, why: DropReason);
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
@@ -170,10 +197,7 @@ impl Registry {
         if let Some(topic) = known(&self.topics.load()) {
             return topic;
         }
-        let fresh: Arc<dyn AnyTopic> = Arc::new(Topic::<E> {
-            subscribers: Subscribers::default(),
-            counts: Counts::default(),
-        });
+        let fresh: Arc<dyn AnyTopic> = Arc::new(Topic::<E>::new());
         self.topics.rcu(|topics| {
             let mut topics = HashMap::clone(topics);
             topics.entry(id).or_insert_with(|| Arc::clone(&fresh));
@@ -199,6 +223,35 @@ impl Registry {
 
     pub(crate) fn unsubscribe<E: Event>(&self, role: usize) {
         self.topic::<E>().unsubscribe(role);
+    }
+
+    /// Adds a subscription with terms, or changes its terms; returns the topic for the end of the role.
+    pub(crate) fn subscribe_with<E: Event>(
+        &self,
+        terms: Subscription<E>,
+        subscriber: &Arc<dyn Receive<E>>,
+        (role, incarnation): (usize, u64),
+    ) -> (Arc<dyn AnyTopic>, Subscribed<E>) {
+        let topic = self.topic::<E>();
+        if TypeId::of::<E>() == TypeId::of::<SupervisionEvent>() {
+            self.hears_supervision.store(true, Ordering::Relaxed);
+        }
+        let board = topic.board();
+        let subscribed = board.subscribe(terms, subscriber, (role, incarnation));
+        (topic, subscribed)
+    }
+
+    pub(crate) fn unsubscribe_from<E: Event>(&self, role: usize, name: &str) {
+        if let Some(board) = self.topic::<E>().board.get() {
+            board.unsubscribe(role, name);
+        }
+    }
+
+    /// The system has ended: lets go of what might keep it.
+    pub(crate) fn end(&self) {
+        for topic in self.topics.load_full().values() {
+            topic.end();
+        }
     }
 
     /// Whether anybody may hear of what supervisors decide.
@@ -228,62 +281,39 @@ impl Registry {
     }
 
     fn deliver<E: Event>(&self, event: &E) -> Delivery {
+        let mut delivery = Delivery::default();
         let topic = self.topic::<E>();
         topic.counts.published.fetch_add(1, Ordering::Relaxed);
-        let mut delivery = Delivery::default();
-        for subscriber in topic.subscribers.all().iter() {
-            let Err(event) = subscriber.tell_at_once(event.clone()) else {
-                delivery.delivered += 1;
-                continue;
-            };
-            match subscriber.offer(Parcel::told(event), WhenFull::Drop) {
-                Offered::Accepted | Offered::Waiting(_) => {
-                    delivery.delivered += 1;
-                }
-                Offered::Full(parcel) | Offered::Lost(parcel) => {
-                    topic.lost(&**subscriber, &parcel, false, &mut delivery)
-                }
-                Offered::Closed(parcel) | Offered::Restarting(parcel) => {
-                    topic.lost(&**subscriber, &parcel, true, &mut delivery)
-                }
+        match topic.board.get() {
+            None => topic.publish(event, &mut delivery),
+            Some(board) => {
+                let mut round = board.round(event, None);
+                round.before_plain(&mut delivery);
+                topic.publish(event, &mut delivery);
+                round.after_plain(&mut delivery);
             }
         }
-        let delivered = delivery.delivered as u64;
-        topic
-            .counts
-            .delivered
-            .fetch_add(delivered, Ordering::Relaxed);
         delivery
     }
 
     /// Publishes an event whose origin is to be known to whoever gets it.
     #[cold]
     pub(crate) fn publish_from<E: Event>(&self, event: &E, origin: &Origin) -> Delivery {
+        let mut delivery = Delivery::default();
         if is_fenced() {
-            return Delivery::default();
+            return delivery;
         }
         let topic = self.topic::<E>();
         topic.counts.published.fetch_add(1, Ordering::Relaxed);
-        let mut delivery = Delivery::default();
-        for subscriber in topic.subscribers.all().iter() {
-            let parcel = Parcel::told_from(event.clone(), Some(origin.clone()));
-            match subscriber.offer(parcel, WhenFull::Drop) {
-                Offered::Accepted | Offered::Waiting(_) => {
-                    delivery.delivered += 1;
-                }
-                Offered::Full(parcel) | Offered::Lost(parcel) => {
-                    topic.lost(&**subscriber, &parcel, false, &mut delivery)
-                }
-                Offered::Closed(parcel) | Offered::Restarting(parcel) => {
-                    topic.lost(&**subscriber, &parcel, true, &mut delivery)
-                }
+        match topic.board.get() {
+            None => topic.publish_from(event, origin, &mut delivery),
+            Some(board) => {
+                let mut round = board.round(event, Some(origin));
+                round.before_plain(&mut delivery);
+                topic.publish_from(event, origin, &mut delivery);
+                round.after_plain(&mut delivery);
             }
         }
-        let delivered = delivery.delivered as u64;
-        topic
-            .counts
-            .delivered
-            .fetch_add(delivered, Ordering::Relaxed);
         delivery
     }
 
@@ -300,27 +330,18 @@ impl Registry {
         let subscribers = Guard::into_inner(topic.subscribers.all());
         // All at once, so that a slow subscriber delays no other, and when this future is
         // dropped each mailbox has counted what it did not take.
-        let mut entries: Vec<(Option<Entry<'_, E>>, _)> = Vec::new();
         let mut delivery = Delivery::default();
-        for subscriber in subscribers.iter() {
-            let mut event = event.clone();
-            if origin.is_none() {
-                let Err(back) = subscriber.tell_at_once(event) else {
-                    delivery.delivered += 1;
-                    continue;
-                };
-                event = back;
+        let mut entries = match topic.board.get() {
+            None => topic.enter(&event, origin.as_ref(), &subscribers, limit, &mut delivery),
+            Some(board) => {
+                let from = origin.as_ref();
+                let mut round = board.round(&event, from);
+                round.before_plain(&mut delivery);
+                let entries = topic.enter(&event, from, &subscribers, limit, &mut delivery);
+                round.after_plain(&mut delivery);
+                entries
             }
-            let parcel = Parcel::told_from(event, origin.clone());
-            let mut entry = Entry::new(&**subscriber, parcel, Way::Publish);
-            entry.limit(limit);
-            entries.push((Some(entry), subscriber));
-        }
-        let delivered = delivery.delivered as u64;
-        topic
-            .counts
-            .delivered
-            .fetch_add(delivered, Ordering::Relaxed);
+        };
         poll_fn(|cx| {
             let mut all_done = Poll::Ready(());
             for (slot, subscriber) in &mut entries {
@@ -331,7 +352,7 @@ impl Registry {
                         continue;
                     }
                     Poll::Ready(Ok(())) => {
-                        topic.counts.delivered.fetch_add(1, Ordering::Relaxed);
+                        topic.counts.delivered(1);
                         delivery.delivered += 1;
                     }
                     Poll::Ready(Err(
@@ -339,10 +360,11 @@ impl Registry {
                         | Refused::Full(parcel)
                         | Refused::Lost(parcel),
                     )) => {
-                        topic.lost(&***subscriber, &parcel, false, &mut delivery);
+                        topic.lost_parcel(subscriber, &parcel, DropReason::Full, &mut delivery);
                     }
                     Poll::Ready(Err(Refused::Stopped(parcel) | Refused::Restarting(parcel))) => {
-                        topic.lost(&***subscriber, &parcel, true, &mut delivery);
+                        let why = DropReason::Stopped;
+                        topic.lost_parcel(subscriber, &parcel, why, &mut delivery);
                     }
                 }
                 *slot = None;
@@ -370,24 +392,163 @@ impl Registry {
     }
 }
 
+/// A plain subscriber that had no room, and the event on its way to it.
+type Late<'a, E> = (Option<Entry<'a, E>>, &'a Plain<E>);
+
+/// A plain subscriber.
+type Plain<E> = Arc<dyn Receive<E>>;
+
 impl<E: Event> Topic<E> {
-    fn lost(
+    fn new() -> Self {
+        let topic = Topic {
+            subscribers: Subscribers::default(),
+            board: OnceLock::new(),
+            counts: Arc::default(),
+        };
+        if retained::<E>() > 0 {
+            topic.board();
+        }
+        topic
+    }
+
+    fn board(&self) -> &Board<E> {
+        let new = || Box::new(Board::new(Arc::clone(&self.counts), retained::<E>()));
+        self.board.get_or_init(new)
+    }
+
+    /// Gives an event to all plain subscribers.
+    fn publish(&self, event: &E, delivery: &mut Delivery) {
+        let before = delivery.delivered;
+        let subscribers = self.subscribers.all();
+        let mut rest = subscribers.iter();
+        // Cloning is an author's code; who does not get the event for that is one, and the others follow.
+        while let Err(panic) = guarded(|| {
+            for subscriber in rest.by_ref() {
+                let Err(event) = subscriber.tell_at_once(event.clone()) else {
+                    delivery.delivered += 1;
+                    continue;
+                };
+                self.offer(subscriber, Parcel::told(event), delivery);
+            }
+        }) {
+            self.not_cloned((&subscribers, &rest), event, &panic, delivery);
+        }
+        self.counts.delivered((delivery.delivered - before) as u64);
+    }
+
+    /// The same for one whose origin is to be known to whoever gets it.
+    fn publish_from(&self, event: &E, origin: &Origin, delivery: &mut Delivery) {
+        let before = delivery.delivered;
+        let subscribers = self.subscribers.all();
+        let mut rest = subscribers.iter();
+        while let Err(panic) = guarded(|| {
+            for subscriber in rest.by_ref() {
+                let parcel = Parcel::told_from(event.clone(), Some(origin.clone()));
+                self.offer(subscriber, parcel, delivery);
+            }
+        }) {
+            self.not_cloned((&subscribers, &rest), event, &panic, delivery);
+        }
+        self.counts.delivered((delivery.delivered - before) as u64);
+    }
+
+    #[cold]
+    fn offer(&self, subscriber: &Arc<dyn Receive<E>>, parcel: Parcel<E>, delivery: &mut Delivery) {
+        let (parcel, why) = match subscriber.offer(parcel, WhenFull::Drop) {
+            Offered::Accepted | Offered::Waiting(_) => {
+                delivery.delivered += 1;
+                return;
+            }
+            Offered::Full(parcel) | Offered::Lost(parcel) => (parcel, DropReason::Full),
+            Offered::Closed(parcel) | Offered::Restarting(parcel) => (parcel, DropReason::Stopped),
+        };
+        self.lost_parcel(subscriber, &parcel, why, delivery);
+    }
+
+    /// Gives an event to all plain subscribers; returns those that are to be waited for.
+    fn enter<'a>(
         &self,
-        subscriber: &dyn Receive<E>,
-        parcel: &Parcel<E>,
-        stopped: bool,
+        event: &E,
+        origin: Option<&Origin>,
+        subscribers: &'a [Arc<dyn Receive<E>>],
+        limit: Duration,
+        delivery: &mut Delivery,
+    ) -> Vec<Late<'a, E>> {
+        let before = delivery.delivered;
+        let mut late = Vec::new();
+        let mut rest = subscribers.iter();
+        while let Err(panic) = guarded(|| {
+            for subscriber in rest.by_ref() {
+                let mut event = event.clone();
+                if origin.is_none() {
+                    let Err(back) = subscriber.tell_at_once(event) else {
+                        delivery.delivered += 1;
+                        continue;
+                    };
+                    event = back;
+                }
+                let parcel = Parcel::told_from(event, origin.cloned());
+                let mut entry = Entry::new(&**subscriber, parcel, Way::Publish);
+                entry.limit(limit);
+                late.push((Some(entry), subscriber));
+            }
+        }) {
+            self.not_cloned((subscribers, &rest), event, &panic, delivery);
+        }
+        self.counts.delivered((delivery.delivered - before) as u64);
+        late
+    }
+
+    /// The clone for the subscriber before the `rest` has panicked.
+    #[cold]
+    fn not_cloned(
+        &self,
+        (subscribers, rest): (&[Plain<E>], &slice::Iter<'_, Plain<E>>),
+        event: &E,
+        panic: &Panic,
         delivery: &mut Delivery,
     ) {
-        let count = if stopped {
-            &self.counts.stopped
-        } else {
-            &self.counts.full
+        let given = subscribers.len() - rest.len();
+        let Some(subscriber) = given.checked_sub(1).and_then(|i| subscribers.get(i)) else {
+            return;
         };
-        count.fetch_add(1, Ordering::Relaxed);
-        delivery.dropped += 1;
-        let event_id = parcel.origin.as_ref().map(|origin| origin.id().clone());
-        subscriber.lost(&parcel.message, stopped, event_id);
+        panic.log_event(type_name::<E>(), "its `clone`");
+        self.lost(subscriber, event, None, DropReason::Panicked, delivery);
     }
+
+    fn lost_parcel(
+        &self,
+        subscriber: &Plain<E>,
+        parcel: &Parcel<E>,
+        why: DropReason,
+        delivery: &mut Delivery,
+    ) {
+        let id = parcel.origin.as_ref().map(|origin| origin.id().clone());
+        self.lost(subscriber, &parcel.message, id, why, delivery);
+    }
+
+    fn lost(
+        &self,
+        subscriber: &Plain<E>,
+        event: &E,
+        id: Option<EventId>,
+        why: DropReason,
+        delivery: &mut Delivery,
+    ) {
+        self.counts.dropped(why);
+        delivery.dropped += 1;
+        if let Some(reason) = why.dead_letter() {
+            subscriber.lost(event, reason, id);
+        }
+    }
+}
+
+/// Of how many keys the last event is kept.
+fn retained<E: Event>() -> usize {
+    guarded(E::retained).unwrap_or_else(|panic| {
+        panic.log_event(type_name::<E>(), "its `retained`");
+        0
+    })
 }
 
 impl<E: Event> AnyTopic for Topic<E> {
@@ -399,22 +560,40 @@ impl<E: Event> AnyTopic for Topic<E> {
         Type::of::<E>()
     }
 
-    fn counts(&self) -> [u64; 4] {
-        let Counts {
-            published,
-            delivered,
-            full,
-            stopped,
-        } = &self.counts;
-        [published, delivered, full, stopped].map(|n| n.load(Ordering::Relaxed))
+    fn counts(&self) -> &Counts {
+        &self.counts
     }
 
     fn subscribers(&self) -> usize {
-        self.subscribers.len()
+        self.subscribers.len() + self.board.get().map_or(0, |board| board.len())
+    }
+
+    fn meters(&self) -> Vec<(Arc<str>, Arc<Meter>)> {
+        let board = self.board.get();
+        board.map_or_else(Vec::new, |board| board.meters())
+    }
+
+    fn look(&self) {
+        if let Some(board) = self.board.get() {
+            board.look();
+        }
+    }
+
+    fn end(&self) {
+        if let Some(board) = self.board.get() {
+            board.end();
+        }
     }
 
     fn unsubscribe(&self, role: usize) {
         self.subscribers.remove(role);
+    }
+
+    fn unsubscribe_all(&self, role: usize, why: DropReason) {
+        self.subscribers.remove(role);
+        if let Some(board) = self.board.get() {
+            board.unsubscribe_all(role, why);
+        }
     }
 
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

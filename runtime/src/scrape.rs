@@ -4,16 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::DropReason;
 use crate::dead_letter::DeadLetterReason;
 use crate::metrics::{Decision, Family, Group, Ledger, Metric, SUPERVISORS, Sample, Value};
+use crate::registry::AnyTopic;
 use crate::role::RestartReason;
 use crate::shared::Shared;
 use crate::snapshot::{ActorState, Seen};
+use crate::subscription::meter::MeterReading;
 use crate::tally::{Dropped, Rejected, Tally};
 
 impl Shared {
     /// Adds up all messages of the system.
     pub(crate) fn ledger(&self) -> Ledger {
+        self.registry.for_each_topic(|_, topic| topic.look());
         let groups = self.meters.groups();
         let guards: Vec<_> = groups.iter().map(|g| g.retired.lock()).collect();
         let mut tally = Tally::default();
@@ -29,18 +33,29 @@ impl Shared {
                 in_flight += reading.in_flight;
             }
         });
+        drop(guards);
+        // What subscriptions keep, or have lost, of what no mailbox has seen.
+        let (mut kept, mut unseen) = (0, 0);
+        self.registry.for_each_topic(|_, topic| {
+            for (_, meter) in topic.meters() {
+                let reading = meter.reading();
+                kept += reading.kept.saturating_sub(reading.in_line);
+                unseen += reading.unseen;
+            }
+        });
         Ledger {
-            sent: tally.sent,
+            sent: tally.sent + kept + unseen,
             handled: tally.handled,
             failed: tally.failed,
             rejected: tally.rejected.iter().sum(),
-            dropped: tally.dropped.iter().sum(),
-            queued: queued + waiting + in_flight,
+            dropped: tally.dropped.iter().sum::<u64>() + unseen,
+            queued: queued + waiting + in_flight + kept,
         }
     }
 
     /// Reads everything; the deepest levels start anew for the next scrape.
     pub(crate) fn scrape(&self) -> Vec<Family> {
+        self.registry.for_each_topic(|_, topic| topic.look());
         let mut families = Families::default();
         let groups = self.meters.groups();
         {
@@ -93,24 +108,8 @@ impl Shared {
                 self.dead_letters.count(reason) as f64,
             );
         }
-        self.registry.for_each_topic(|name, topic| {
-            let event = || ("event", name.to_owned());
-            let [published, delivered, full, stopped] = topic.counts();
-            families.add(Metric::EventsPublished, vec![event()], published as f64);
-            for (result, n) in [
-                ("delivered", delivered),
-                ("full", full),
-                ("stopped", stopped),
-            ] {
-                let labels = vec![event(), ("result", result.to_owned())];
-                families.add(Metric::EventsDelivered, labels, n as f64);
-            }
-            families.add(
-                Metric::EventSubscribers,
-                vec![event()],
-                topic.subscribers() as f64,
-            );
-        });
+        self.registry
+            .for_each_topic(|name, topic| families.topic(name, topic));
         let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
         families.add(Metric::BuildInfo, version, 1.0);
         families
@@ -166,6 +165,40 @@ impl Families {
             .entry(metric)
             .or_default()
             .push(Sample { labels, value });
+    }
+
+    fn topic(&mut self, name: &str, topic: &dyn AnyTopic) {
+        let event = || ("event", name.to_owned());
+        let counts = topic.counts();
+        let published = counts.published_so_far();
+        self.add(Metric::EventsPublished, vec![event()], published as f64);
+        let delivered = ("delivered", counts.delivered_so_far());
+        let dropped = DropReason::ALL.map(|why| (why.as_str(), counts.dropped_so_far(why)));
+        for (result, n) in [delivered].into_iter().chain(dropped) {
+            let labels = vec![event(), ("result", result.to_owned())];
+            self.add(Metric::EventsDelivered, labels, n as f64);
+        }
+        let subscribers = topic.subscribers();
+        self.add(Metric::EventSubscribers, vec![event()], subscribers as f64);
+        for (subscription, meter) in topic.meters() {
+            let labels = || vec![event(), ("subscription", subscription.to_string())];
+            let MeterReading {
+                matched,
+                delivered,
+                dropped,
+                kept,
+                ..
+            } = meter.reading();
+            self.add(Metric::SubscriptionEvents, labels(), matched as f64);
+            self.add(Metric::SubscriptionDelivered, labels(), delivered as f64);
+            for why in DropReason::ALL {
+                let mut labels = labels();
+                labels.push(("reason", why.as_str().to_owned()));
+                let n = dropped[why as usize];
+                self.add(Metric::SubscriptionDropped, labels, n as f64);
+            }
+            self.add(Metric::SubscriptionLag, labels(), kept as f64);
+        }
     }
 
     fn group(&mut self, group: &Group, sum: &Sum) {

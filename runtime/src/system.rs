@@ -19,6 +19,7 @@ use crate::cell::ActorCell;
 use crate::cloud_event::Ids;
 use crate::core::fence;
 use crate::dead_letter::{DeadLetter, DeadLetters};
+use crate::delivery::Delivery;
 use crate::driver::{Driver, Simulation};
 use crate::error::{Escalated, FindError, NotReady, ResendError, StartError};
 use crate::failure::logged;
@@ -26,7 +27,7 @@ use crate::flow::Running;
 use crate::history::Histories;
 use crate::metrics::{Family, Ledger, Meters};
 use crate::pool::Pool;
-use crate::registry::{Delivery, Registry};
+use crate::registry::Registry;
 use crate::role::{Boss, Ended, Note, RestartReason, Role};
 use crate::shared::Shared;
 use crate::simulation::Director;
@@ -342,6 +343,7 @@ impl System {
             };
             root.retire();
             shared.dead_letters.end();
+            shared.registry.end();
             *shared.root.lock() = None;
             shared.end.send_replace(Some(ended));
         });
@@ -410,8 +412,9 @@ impl System {
 
     /// Publishes an event to all its subscribers, and never waits for any of them.
     ///
-    /// A subscriber whose mailbox is full does not get the event: that is counted
-    /// by actor and reason, and kept as a dead letter. An event that nobody has
+    /// A plain subscriber whose mailbox is full does not get the event: that is counted
+    /// by actor and reason, and kept as a dead letter; a [`Subscription`](crate::Subscription)
+    /// has terms of its own for that. An event that nobody has
     /// subscribed to yet is heard by nobody, so list subscribers before publishers
     /// in the tree. Events of one publisher
     /// reach each subscriber in the order in which they were published.
@@ -431,13 +434,15 @@ impl System {
         self.shared.registry.publish(&event)
     }
 
-    /// Publishes an event, waiting up to `limit` for subscribers that have no room.
+    /// Publishes an event, waiting up to `limit` for plain subscribers that have no room.
     ///
     /// It is for a source that can be slowed down: a file, a replay, a queue
     /// that is read as fast as it is worked off. Subscribers with room get the
     /// event at once; one that has none in the end is treated as by
     /// [`publish`](Self::publish), and one that stops meanwhile counts the event
-    /// as rejected, reason `stopped`.
+    /// as rejected, reason `stopped`. Subscriptions with terms are not waited for, as
+    /// they say themselves what becomes of the event; see
+    /// [`Delivery::await_required`].
     ///
     /// # Cancel safety
     ///

@@ -32,6 +32,7 @@ mod on_tasks {
 
     mod calls;
     mod causes;
+    mod contracts;
     mod failures;
     mod flow;
     mod limits;
@@ -52,6 +53,7 @@ mod simulated {
 
     mod calls;
     mod causes;
+    mod contracts;
     mod failures;
     mod flow;
     mod limits;
@@ -89,6 +91,7 @@ mod on_workers {
 }
 
 mod hail;
+mod latecomers;
 mod left_behind;
 mod on_the_spot;
 mod simulation;

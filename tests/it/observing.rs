@@ -95,7 +95,13 @@ async fn every_count_of_a_mailbox_is_in_the_metrics() {
     let without_events = |m: &&Metric| {
         !matches!(
             m,
-            Metric::EventsPublished | Metric::EventsDelivered | Metric::EventSubscribers
+            Metric::EventsPublished
+                | Metric::EventsDelivered
+                | Metric::EventSubscribers
+                | Metric::SubscriptionEvents
+                | Metric::SubscriptionDelivered
+                | Metric::SubscriptionDropped
+                | Metric::SubscriptionLag
         )
     };
     assert_eq!(

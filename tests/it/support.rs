@@ -8,6 +8,7 @@
 
 pub mod web;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use greenroom::prelude::*;
-use greenroom::{Builder, Down, Family, Metric, Sample, Value};
+use greenroom::{Builder, Down, Family, Gap, Metric, Sample, Value};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -204,6 +205,38 @@ pub fn with(f: impl FnOnce(&mut Context<Scripted>) + Send + 'static) -> Do {
 pub struct Happened(pub u32);
 impl Event for Happened {}
 
+/// A reading of a room, with a number: its key is the room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading(pub &'static str, pub u32);
+
+impl Event for Reading {
+    fn subject(&self) -> Option<Cow<'_, str>> {
+        Some(format!("home.{}.reading", self.0).into())
+    }
+
+    fn key(&self) -> Option<Cow<'_, str>> {
+        Some(self.0.into())
+    }
+}
+
+/// The same; the last of three rooms is retained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Level(pub &'static str, pub u32);
+
+impl Event for Level {
+    fn subject(&self) -> Option<Cow<'_, str>> {
+        Some(format!("home.{}.level", self.0).into())
+    }
+
+    fn key(&self) -> Option<Cow<'_, str>> {
+        Some(self.0.into())
+    }
+
+    fn retained() -> usize {
+        3
+    }
+}
+
 type Ran<T = ()> = Result<T, Scripts>;
 
 impl Handler<Say> for Scripted {
@@ -277,6 +310,27 @@ impl Handler<Await> for Scripted {
 impl Handler<Happened> for Scripted {
     async fn handle(&mut self, Happened(n): Happened, _: &mut Context<Self>) -> Ran {
         self.add(format!("happened {n}"));
+        Ok(())
+    }
+}
+
+impl Handler<Reading> for Scripted {
+    async fn handle(&mut self, Reading(room, n): Reading, _: &mut Context<Self>) -> Ran {
+        self.add(format!("{room} {n}"));
+        Ok(())
+    }
+}
+
+impl Handler<Level> for Scripted {
+    async fn handle(&mut self, Level(room, n): Level, _: &mut Context<Self>) -> Ran {
+        self.add(format!("{room} {n}"));
+        Ok(())
+    }
+}
+
+impl Handler<Gap> for Scripted {
+    async fn handle(&mut self, gap: Gap, _: &mut Context<Self>) -> Ran {
+        self.add(gap);
         Ok(())
     }
 }

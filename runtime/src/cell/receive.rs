@@ -107,15 +107,10 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
         origins.of_message::<M>(kind, &self.path)
     }
 
-    fn lost(&self, message: &M, stopped: bool, event_id: Option<EventId>)
+    fn lost(&self, message: &M, reason: DeadLetterReason, event_id: Option<EventId>)
     where
         M: fmt::Debug,
     {
-        let reason = if stopped {
-            DeadLetterReason::Stopped
-        } else {
-            DeadLetterReason::Full
-        };
         self.observe_lost::<M>();
         let incarnation = self.mailbox.reading(false).incarnation;
         self.dead_letter(
@@ -127,6 +122,10 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
         );
     }
 
+    fn load(&self) -> usize {
+        self.mailbox.load()
+    }
+
     fn post(self: Arc<Self>, message: M) -> Posted
     where
         M: fmt::Debug,
@@ -135,7 +134,7 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
             return Posted::delivered();
         };
         let letter = Parcel::told(message).into_letter();
-        let (letter, is_stopped) = match self.mailbox.offer(letter, WhenFull::Drop) {
+        let (letter, reason) = match self.mailbox.offer(letter, WhenFull::Drop) {
             Admission::Accepted { ready } => {
                 if let Some(life) = ready {
                     self.make_ready(life);
@@ -151,18 +150,18 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
             }
             // Only a question is refused for a restart.
             Admission::Full(letter) | Admission::Lost(letter) | Admission::Restarting(letter) => {
-                (letter, false)
+                (letter, DeadLetterReason::Full)
             }
-            Admission::Closed(letter) => (letter, true),
+            Admission::Closed(letter) => (letter, DeadLetterReason::Stopped),
         };
         Posted {
             is_delivered: false,
             afterwards: Some(Box::new(move || {
-                if is_stopped {
+                if reason == DeadLetterReason::Stopped {
                     self.fold_counts();
                 }
                 let parcel: Parcel<M> = Parcel::from_letter(letter);
-                Receive::lost(&*self, &parcel.message, is_stopped, None);
+                Receive::lost(&*self, &parcel.message, reason, None);
             })),
         }
     }

@@ -134,7 +134,7 @@ impl Shared {
         }
         let mut topics: Vec<(Type, u64, usize)> = Vec::new();
         self.registry.for_each_topic(|_, topic| {
-            let [published, ..] = topic.counts();
+            let published = topic.counts().published_so_far();
             topics.push((topic.event(), published, topic.subscribers()));
         });
         let kinds = self.flow.kinds.lock();

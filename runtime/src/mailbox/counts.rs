@@ -79,6 +79,12 @@ impl<E, L: Copy> Mailbox<E, L> {
             .with(|inner| (inner.enqueued - self.taken.load(Ordering::Acquire)) as usize)
     }
 
+    /// Returns the number of messages that are queued or in hand.
+    pub(crate) fn load(&self) -> usize {
+        self.inner
+            .with(|inner| (inner.enqueued - self.done.load(Ordering::Acquire)) as usize)
+    }
+
     /// Hands over the counts of a role that has ended, and begins anew at 0.
     ///
     /// There are none to hand over where the role was launched again meanwhile.

@@ -5,6 +5,7 @@
     reason = "a test that cannot go on shall fail where it stands"
 )]
 
+mod contracts;
 mod faults;
 mod lamp;
 mod one_actor;

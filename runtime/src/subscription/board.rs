@@ -1,0 +1,551 @@
+//! All subscriptions with terms to one event type: who has which, and whose an event is.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use super::buffer::Key;
+use super::consumer::{Consumer, Fate, drop_guarded};
+use super::facts::{Facts, Panicked, author};
+use super::group::{Group, hash, of_key};
+use super::meter::{Meter, Meters};
+use super::required::Required;
+use super::retained::Retained;
+use super::{DropReason, EventOverflow, Share, Subscription};
+use crate::Event;
+use crate::causes::Origin;
+use crate::delivery::Delivery;
+use crate::entry::Receive;
+use crate::envelope::Parcel;
+use crate::registry::Counts;
+
+pub(crate) struct Board<E: Event> {
+    counts: Arc<Counts>,
+    /// Where events of the type are retained. Held while one is stored and its listeners are looked up, and while
+    /// somebody who wants them replayed comes: so each event is replayed to them or given to them, and not both.
+    retained: Option<Mutex<Retained<E>>>,
+    table: RwLock<Table<E>>,
+}
+
+struct Table<E: Event> {
+    roles: HashMap<usize, Vec<Entry<E>>, RandomState>,
+    meters: Meters,
+    groups: HashMap<Arc<str>, Arc<Group>>,
+    next: u64,
+    /// Those that take events of any key, in the order in which they are given them.
+    any: BTreeMap<Rank, Arc<Listener<E>>>,
+    /// The same, for publishers.
+    list: Arc<Listeners<E>>,
+    is_old: bool,
+    by_key: HashMap<Box<str>, BTreeMap<Rank, Arc<Listener<E>>>, RandomState>,
+}
+
+type Listeners<E> = Vec<Arc<Listener<E>>>;
+
+/// The higher priority first, then who came first.
+type Rank = (Reverse<i32>, u64);
+
+/// A subscription as its role has it; it stays when its terms are changed, and when it is disconnected.
+struct Entry<E: Event> {
+    consumer: Arc<Consumer<E>>,
+    listener: Arc<Listener<E>>,
+    is_listed: bool,
+    /// The life that was replayed to.
+    replayed: u64,
+}
+
+/// A subscription as publishers have it, under the terms of one moment.
+struct Listener<E: Event> {
+    consumer: Arc<Consumer<E>>,
+    terms: Subscription<E>,
+    role: usize,
+    rank: Rank,
+    group: Option<(Arc<Group>, Share)>,
+    /// Of its actor and its name, the same in each life and each run.
+    hash: u64,
+}
+
+/// What is left to be done for a subscription that was made, when no lock is held.
+#[must_use = "it is to be finished when no lock is held"]
+pub(crate) struct Subscribed<E: Event> {
+    listener: Arc<Listener<E>>,
+    /// The place of the first in the buffer.
+    replay: Option<(u64, Vec<Arc<E>>)>,
+    /// Those have filters, which are authors' code.
+    _before: Option<Arc<Listener<E>>>,
+    _lists: [Arc<Listeners<E>>; 2],
+}
+
+impl<E: Event> Board<E> {
+    pub(crate) fn new(counts: Arc<Counts>, retained: usize) -> Self {
+        Board {
+            counts,
+            retained: (retained > 0).then(|| Mutex::new(Retained::new(retained))),
+            table: RwLock::new(Table {
+                roles: HashMap::default(),
+                meters: Meters::default(),
+                groups: HashMap::new(),
+                next: 0,
+                any: BTreeMap::new(),
+                list: Arc::default(),
+                is_old: false,
+                by_key: HashMap::default(),
+            }),
+        }
+    }
+
+    /// Makes a subscription, or changes the terms of the one that has the name.
+    pub(crate) fn subscribe(
+        &self,
+        terms: Subscription<E>,
+        to: &Arc<dyn Receive<E>>,
+        (role, incarnation): (usize, u64),
+    ) -> Subscribed<E> {
+        let retained = self.retained.as_ref().filter(|_| terms.replay);
+        let retained = retained.map(|retained| retained.lock());
+        let mut table = self.table.write();
+        let table = &mut *table;
+        let name = Arc::clone(&terms.name);
+        let entries = table.roles.entry(role).or_default();
+        let known = entries.iter().position(|e| e.listener.terms.name == name);
+        let (consumer, place) = match known.map(|i| &entries[i]) {
+            Some(entry) => (Arc::clone(&entry.consumer), entry.listener.rank.1),
+            None => {
+                let meter = table.meters.of(&name);
+                let counts = Arc::clone(&self.counts);
+                let room = (terms.overflow, terms.buffer);
+                let consumer = Consumer::new((Arc::clone(to), role), name, meter, counts, room);
+                table.next += 1;
+                (consumer, table.next)
+            }
+        };
+        let group = terms.group.as_ref().map(|(name, share)| {
+            let group = table.groups.entry(Arc::clone(name)).or_default();
+            (Arc::clone(group), *share)
+        });
+        let listener = Arc::new(Listener {
+            consumer: Arc::clone(&consumer),
+            role,
+            rank: (Reverse(terms.priority), place),
+            group,
+            hash: hash((to.path().as_str(), &*terms.name)),
+            terms,
+        });
+        let (before, replayed) = match known {
+            Some(i) => {
+                let entry = &mut entries[i];
+                let before = std::mem::replace(&mut entry.listener, Arc::clone(&listener));
+                entry.is_listed = true;
+                (
+                    Some(before),
+                    std::mem::replace(&mut entry.replayed, incarnation),
+                )
+            }
+            None => {
+                entries.push(Entry {
+                    consumer: Arc::clone(&consumer),
+                    listener: Arc::clone(&listener),
+                    is_listed: true,
+                    replayed: incarnation,
+                });
+                (None, 0)
+            }
+        };
+        let unlisted = before.as_ref().map(|before| table.unlist(before));
+        let lists = [unlisted.unwrap_or_default(), table.list(&listener)];
+        let replay = retained
+            .filter(|_| replayed != incarnation)
+            .map(|retained| {
+                let events = retained.all();
+                (consumer.fill(events.len()), events)
+            });
+        Subscribed {
+            listener,
+            replay,
+            _before: before,
+            _lists: lists,
+        }
+    }
+
+    /// Ends the subscription of this name.
+    pub(crate) fn unsubscribe(&self, role: usize, name: &str) {
+        let mut table = self.table.write();
+        let Some(entries) = table.roles.get_mut(&role) else {
+            return;
+        };
+        let Some(known) = entries.iter().position(|e| *e.listener.terms.name == *name) else {
+            return;
+        };
+        let entry = entries.swap_remove(known);
+        if entries.is_empty() {
+            table.roles.remove(&role);
+        }
+        let list = table.unlist(&entry.listener);
+        table.forget_groups();
+        drop(table);
+        drop(list);
+        entry.consumer.end(DropReason::Unsubscribed);
+    }
+
+    /// Ends all subscriptions of a role.
+    pub(crate) fn unsubscribe_all(&self, role: usize, why: DropReason) {
+        let mut table = self.table.write();
+        let entries = table.roles.remove(&role).unwrap_or_default();
+        let lists: Vec<_> = entries.iter().map(|e| table.unlist(&e.listener)).collect();
+        table.forget_groups();
+        drop(table);
+        drop(lists);
+        for entry in entries {
+            entry.consumer.end(why);
+        }
+    }
+
+    /// A subscription has ended itself: it is given nothing more, unless it was made anew meanwhile.
+    fn disconnect(&self, listener: &Arc<Listener<E>>) {
+        let mut table = self.table.write();
+        let entries = table.roles.get_mut(&listener.role);
+        let mut entries = entries.into_iter().flatten();
+        let Some(entry) = entries.find(|e| Arc::ptr_eq(&e.listener, listener)) else {
+            return;
+        };
+        entry.is_listed = false;
+        let list = table.unlist(listener);
+        drop(table);
+        drop(list);
+        let path = listener.consumer.to().path();
+        let subscription = &*listener.terms.name;
+        tracing::warn!(actor = %path, subscription, "A subscription had no room and is disconnected.");
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        let table = self.table.read();
+        let entries = table.roles.values().flatten();
+        entries.filter(|entry| entry.is_listed).count()
+    }
+
+    pub(crate) fn meters(&self) -> Vec<(Arc<str>, Arc<Meter>)> {
+        self.table.read().meters.all()
+    }
+
+    /// Lets time have its effect on what is kept.
+    pub(crate) fn look(&self) {
+        let table = self.table.read();
+        let consumers = table.roles.values().flatten();
+        let behind = consumers.filter(|entry| entry.consumer.is_behind());
+        let behind: Vec<_> = behind.map(|e| Arc::clone(&e.consumer)).collect();
+        drop(table);
+        for consumer in behind {
+            consumer.pump();
+        }
+    }
+
+    /// The system has ended: what is retained may hold references to it.
+    pub(crate) fn end(&self) {
+        let retained = self.retained.as_ref();
+        for (_, event) in retained.map(|r| r.lock().end()).into_iter().flatten() {
+            drop_guarded(event);
+        }
+    }
+
+    // ===== publishing =====
+
+    /// Begins to give an event to those whose it is.
+    pub(crate) fn round<'a>(&'a self, event: &'a E, origin: Option<&'a Origin>) -> Round<'a, E> {
+        let facts = Facts::new(event, origin);
+        let mut gone = None;
+        let list = match &self.retained {
+            None => self.listeners(&facts),
+            Some(retained) => {
+                // All that authors say is asked before the lock.
+                let key = facts.key().map(|key| key.map(Box::from));
+                let copy = facts.copy().map(Arc::new);
+                let mut retained = retained.lock();
+                if let (Ok(key), Ok(copy)) = (key, copy) {
+                    gone = retained.put(key, copy);
+                }
+                self.listeners(&facts)
+            }
+        };
+        drop_guarded(gone);
+        Round {
+            is_found: !facts.was_in_vain(),
+            board: self,
+            facts,
+            list,
+            next: 0,
+            shared: Vec::new(),
+        }
+    }
+
+    /// All that may want the event, in their order.
+    fn listeners(&self, facts: &Facts<'_, E>) -> Arc<Listeners<E>> {
+        loop {
+            let table = self.table_for_publishers();
+            if table.by_key.is_empty() {
+                return Arc::clone(&table.list);
+            }
+            if !facts.knows_key() {
+                // It is an author's code.
+                drop(table);
+                let _ = facts.key();
+                continue;
+            }
+            let keyed = match facts.key() {
+                Ok(Some(key)) => table.by_key.get(key),
+                Ok(None) | Err(Panicked) => None,
+            };
+            let Some(keyed) = keyed else {
+                return Arc::clone(&table.list);
+            };
+            let mut all: Listeners<E> = Vec::with_capacity(table.list.len() + keyed.len());
+            all.extend(table.list.iter().chain(keyed.values()).cloned());
+            drop(table);
+            all.sort_by_key(|listener| listener.rank);
+            return Arc::new(all);
+        }
+    }
+
+    fn table_for_publishers(&self) -> RwLockReadGuard<'_, Table<E>> {
+        let table = self.table.read();
+        if !table.is_old {
+            return table;
+        }
+        drop(table);
+        let mut table = self.table.write();
+        if table.is_old {
+            // What it replaces is empty: see `forget_list`.
+            table.list = Arc::new(table.any.values().cloned().collect());
+            table.is_old = false;
+        }
+        RwLockWriteGuard::downgrade(table)
+    }
+}
+
+impl<E: Event> Table<E> {
+    /// Lets publishers find a listener; what they had for a list is to be dropped behind the lock.
+    fn list(&mut self, listener: &Arc<Listener<E>>) -> Arc<Listeners<E>> {
+        let rank = listener.rank;
+        match &listener.terms.key {
+            Some(key) => {
+                let keyed = self.by_key.entry(key.clone()).or_default();
+                keyed.insert(rank, Arc::clone(listener));
+                Arc::default()
+            }
+            None => {
+                self.any.insert(rank, Arc::clone(listener));
+                self.forget_list()
+            }
+        }
+    }
+
+    fn unlist(&mut self, listener: &Arc<Listener<E>>) -> Arc<Listeners<E>> {
+        let rank = &listener.rank;
+        match &listener.terms.key {
+            Some(key) => {
+                if let Some(keyed) = self.by_key.get_mut(key) {
+                    keyed.remove(rank);
+                    if keyed.is_empty() {
+                        self.by_key.remove(key);
+                    }
+                }
+                Arc::default()
+            }
+            None => {
+                self.any.remove(rank);
+                self.forget_list()
+            }
+        }
+    }
+
+    /// The list is made anew by the next who publishes; until then nobody is kept by it who has left.
+    fn forget_list(&mut self) -> Arc<Listeners<E>> {
+        self.is_old = true;
+        std::mem::take(&mut self.list)
+    }
+
+    fn forget_groups(&mut self) {
+        self.groups.retain(|_, group| Arc::strong_count(group) > 1);
+    }
+}
+
+impl<E: Event> Listener<E> {
+    /// Whether its filter wants the event.
+    fn wants(&self, event: &E) -> Result<bool, Panicked> {
+        match &self.terms.filter {
+            Some(filter) => author::<E, _>("a filter", || filter(event)),
+            None => Ok(true),
+        }
+    }
+
+    /// What a buffer knows the event by, if it asks for that.
+    fn key(&self, facts: &Facts<'_, E>) -> Result<Key, Panicked> {
+        match self.terms.overflow {
+            EventOverflow::LatestPerKey => Ok(facts.key()?.map(Box::from)),
+            _ => Ok(None),
+        }
+    }
+
+    /// A copy of what was retained and what a buffer knows it by, if it is for this subscription.
+    fn replayed(&self, facts: &Facts<'_, E>) -> Result<Option<(Parcel<E>, Key)>, Panicked> {
+        if let Some(key) = &self.terms.key
+            && facts.key()? != Some(&**key)
+        {
+            return Ok(None);
+        }
+        if !self.wants(facts.event)? {
+            return Ok(None);
+        }
+        Ok(Some((facts.parcel()?, self.key(facts)?)))
+    }
+}
+
+impl<E: Event> Subscribed<E> {
+    /// Puts the terms in force and replays what is retained.
+    pub(crate) fn finish(self) {
+        let Listener {
+            consumer, terms, ..
+        } = &*self.listener;
+        consumer.change((terms.overflow, terms.buffer), terms.gaps_to.clone());
+        let Some((first, events)) = self.replay else {
+            return;
+        };
+        for (place, event) in (first..).zip(&events) {
+            let facts = Facts::new(&**event, None);
+            match self.listener.replayed(&facts) {
+                Ok(Some((copy, key))) => consumer.replay(place, copy, key),
+                Ok(None) => {}
+                Err(Panicked) => consumer.panicked(event, None),
+            }
+        }
+        consumer.filled();
+        for event in events {
+            drop_guarded(event);
+        }
+    }
+}
+
+/// One event on its way to those whose it is.
+pub(crate) struct Round<'a, E: Event> {
+    board: &'a Board<E>,
+    facts: Facts<'a, E>,
+    list: Arc<Listeners<E>>,
+    next: usize,
+    /// What it says of itself did not panic; or it is not known who all wanted it.
+    is_found: bool,
+    /// The groups that had it.
+    shared: Vec<Arc<Group>>,
+}
+
+impl<E: Event> Round<'_, E> {
+    /// Gives it to those that come before plain subscriptions.
+    pub(crate) fn before_plain(&mut self, delivery: &mut Delivery) {
+        if !self.is_found {
+            self.board.counts.dropped(DropReason::Panicked);
+            delivery.dropped += 1;
+        }
+        self.go_on(delivery, |priority| priority > 0);
+    }
+
+    /// Gives it to all others.
+    pub(crate) fn after_plain(mut self, delivery: &mut Delivery) {
+        self.go_on(delivery, |_| true);
+    }
+
+    fn go_on(&mut self, delivery: &mut Delivery, is_due: impl Fn(i32) -> bool) {
+        let list = Arc::clone(&self.list);
+        while let Some(listener) = list.get(self.next) {
+            if !is_due(listener.terms.priority) {
+                return;
+            }
+            self.next += 1;
+            match &listener.group {
+                None if self.is_for(listener, delivery) => self.give(listener, delivery),
+                None => {}
+                Some((group, share)) => {
+                    if self.shared.iter().any(|shared| Arc::ptr_eq(shared, group)) {
+                        continue;
+                    }
+                    self.shared.push(Arc::clone(group));
+                    // The first has the group's highest priority; the others stand behind it.
+                    let others = list[self.next - 1..].iter();
+                    let is_member = |other: &&Arc<Listener<E>>| {
+                        let theirs = other.group.as_ref();
+                        theirs.is_some_and(|(theirs, _)| Arc::ptr_eq(theirs, group))
+                    };
+                    let members = others.filter(is_member);
+                    let members = members.filter(|other| self.is_for(other, delivery));
+                    let members: Vec<&Arc<Listener<E>>> = members.collect();
+                    if let Some(member) = self.choose(group, *share, &members) {
+                        self.give(member, delivery);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether a listener wants the event; not if it cannot tell.
+    fn is_for(&self, listener: &Listener<E>, delivery: &mut Delivery) -> bool {
+        listener.wants(self.facts.event).unwrap_or_else(|Panicked| {
+            listener
+                .consumer
+                .panicked(self.facts.event, self.facts.id());
+            delivery.dropped += 1;
+            false
+        })
+    }
+
+    fn choose<'l>(
+        &self,
+        group: &Group,
+        share: Share,
+        members: &[&'l Arc<Listener<E>>],
+    ) -> Option<&'l Arc<Listener<E>>> {
+        let n = members.len();
+        let chosen = match share {
+            _ if n < 2 => 0,
+            Share::RoundRobin => group.in_turn(n, |i| !members[i].consumer.is_behind()),
+            Share::LeastLoaded => group.least(n, |i| members[i].consumer.load()),
+            // What cannot tell its key has none.
+            Share::ByKey => {
+                let key = self.facts.key().unwrap_or_default();
+                of_key(key, members.iter().map(|member| member.hash))
+            }
+        };
+        members.get(chosen).copied()
+    }
+
+    fn give(&self, listener: &Arc<Listener<E>>, delivery: &mut Delivery) {
+        let Listener {
+            consumer, terms, ..
+        } = &**listener;
+        let Ok(copy) = self.facts.parcel() else {
+            consumer.panicked(self.facts.event, self.facts.id());
+            delivery.dropped += 1;
+            return;
+        };
+        let key = || listener.key(&self.facts).ok();
+        let required = &mut delivery.required;
+        let waits = || {
+            let is_required = terms.is_required;
+            is_required.then(|| required.get_or_insert_default().waits())
+        };
+        match consumer.deliver(copy, key, waits) {
+            Fate::Delivered => delivery.delivered += 1,
+            Fate::Kept(place) => {
+                delivery.buffered += 1;
+                if terms.is_required {
+                    let required: &mut Required = delivery.required.get_or_insert_default();
+                    required.hold(Arc::clone(consumer) as _, place);
+                }
+            }
+            Fate::Dropped => delivery.dropped += 1,
+            Fate::Over => {
+                delivery.dropped += 1;
+                self.board.disconnect(listener);
+            }
+        }
+    }
+}
