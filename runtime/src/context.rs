@@ -364,6 +364,7 @@ impl<A: Actor> Context<A> {
     ///
     /// # Errors
     ///
+    /// [`Pattern`](SubscribeError::Pattern) where its subject is no pattern,
     /// [`Ended`](SubscribeError::Ended) where this life may not act for its actor any more.
     pub fn subscribe_with<E: Event>(
         &mut self,
@@ -373,6 +374,12 @@ impl<A: Actor> Context<A> {
         A: Handler<E>,
     {
         let name = subscription.name();
+        if let Some(error) = subscription.mistake() {
+            return Err(SubscribeError::Pattern {
+                subscription: name,
+                error: error.clone(),
+            });
+        }
         match self.cell.subscribe_with(self.incarnation, subscription) {
             true => Ok(()),
             false => Err(SubscribeError::Ended {

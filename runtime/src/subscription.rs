@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dead_letter::DeadLetterReason;
-use crate::{Event, Message, Recipient};
+use crate::{Event, Message, Pattern, PatternError, Recipient};
 
 pub(crate) mod board;
 mod buffer;
@@ -237,6 +237,8 @@ impl fmt::Display for Gap {
 /// ```
 pub struct Subscription<E: Event> {
     name: Arc<str>,
+    /// An error is said where it is subscribed.
+    pattern: Option<Result<Pattern, PatternError>>,
     key: Option<Box<str>>,
     filter: Option<Filter<E>>,
     overflow: EventOverflow,
@@ -256,6 +258,7 @@ impl<E: Event> Subscription<E> {
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Subscription {
             name: name.into(),
+            pattern: None,
             key: None,
             filter: None,
             overflow: EventOverflow::default(),
@@ -270,6 +273,27 @@ impl<E: Event> Subscription<E> {
 
     pub(crate) fn name(&self) -> Arc<str> {
         Arc::clone(&self.name)
+    }
+
+    /// Takes only events whose [subject](Event::subject) matches this [`Pattern`]: `home.*.temperature`, `home.>`.
+    ///
+    /// It is looked up by the tokens of the subject, so that any number of subscriptions to other
+    /// subjects costs an event nothing. A text that is no pattern is an
+    /// [error](crate::SubscribeError::Pattern) where it is subscribed.
+    #[must_use]
+    pub fn subject(mut self, pattern: &str) -> Self {
+        self.pattern = Some(Pattern::parse(pattern));
+        self
+    }
+
+    /// The pattern, if there is one and it is valid.
+    fn pattern(&self) -> Option<&Pattern> {
+        self.pattern.as_ref()?.as_ref().ok()
+    }
+
+    /// Why its pattern is none.
+    pub(crate) fn mistake(&self) -> Option<&PatternError> {
+        self.pattern.as_ref()?.as_ref().err()
     }
 
     /// Takes only events of this [key](Event::key).
@@ -363,6 +387,7 @@ impl<E: Event> Clone for Subscription<E> {
     fn clone(&self) -> Self {
         Subscription {
             name: Arc::clone(&self.name),
+            pattern: self.pattern.clone(),
             key: self.key.clone(),
             filter: self.filter.clone(),
             overflow: self.overflow,
@@ -380,6 +405,7 @@ impl<E: Event> fmt::Debug for Subscription<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Subscription")
             .field("name", &self.name)
+            .field("subject", &self.pattern)
             .field("key", &self.key)
             .field("is_filtered", &self.filter.is_some())
             .field("when_full", &self.overflow)

@@ -17,6 +17,7 @@ mod groups;
 mod panics;
 mod replay;
 mod required;
+mod subjects;
 
 const ROOM: &str = "hall";
 const SECOND: Duration = Duration::from_secs(1);

@@ -5,12 +5,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::Path;
+use crate::{Path, PatternError};
 
 /// Why there is no subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SubscribeError {
+    /// Its [subject](crate::Subscription::subject) is no pattern.
+    Pattern {
+        /// The name of the subscription.
+        subscription: Arc<str>,
+        /// What is wrong with it, and where.
+        error: PatternError,
+    },
     /// This life has been cut off, or its actor has stopped for good.
     Ended {
         /// The actor.
@@ -41,6 +48,10 @@ pub enum RequiredError {
 impl fmt::Display for SubscribeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            SubscribeError::Pattern {
+                subscription,
+                error,
+            } => write!(f, "the subject of \"{subscription}\": {error}"),
             SubscribeError::Ended { path, subscription } => write!(
                 f,
                 "{path} does not subscribe as \"{subscription}\": this life of it is over; its next one subscribes for itself"
@@ -64,6 +75,13 @@ impl fmt::Display for RequiredError {
     }
 }
 
-impl Error for SubscribeError {}
+impl Error for SubscribeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            SubscribeError::Pattern { error, .. } => Some(error),
+            SubscribeError::Ended { .. } => None,
+        }
+    }
+}
 
 impl Error for RequiredError {}

@@ -21,6 +21,7 @@ use crate::delivery::Delivery;
 use crate::entry::Receive;
 use crate::envelope::Parcel;
 use crate::registry::Counts;
+use crate::subject::Index;
 
 pub(crate) struct Board<E: Event> {
     counts: Arc<Counts>,
@@ -35,12 +36,14 @@ struct Table<E: Event> {
     meters: Meters,
     groups: HashMap<Arc<str>, Arc<Group>>,
     next: u64,
-    /// Those that take events of any key, in the order in which they are given them.
+    /// Those that take events of any key and subject, in the order in which they are given them.
     any: BTreeMap<Rank, Arc<Listener<E>>>,
     /// The same, for publishers.
     list: Arc<Listeners<E>>,
     is_old: bool,
     by_key: HashMap<Box<str>, BTreeMap<Rank, Arc<Listener<E>>>, RandomState>,
+    /// Those that take events of any key whose subject matches.
+    by_subject: Index<Arc<Listener<E>>>,
 }
 
 type Listeners<E> = Vec<Arc<Listener<E>>>;
@@ -93,6 +96,7 @@ impl<E: Event> Board<E> {
                 list: Arc::default(),
                 is_old: false,
                 by_key: HashMap::default(),
+                by_subject: Index::new(),
             }),
         }
     }
@@ -260,6 +264,7 @@ impl<E: Event> Board<E> {
             None => self.listeners(&facts),
             Some(retained) => {
                 // All that authors say is asked before the lock.
+                let _ = facts.subject();
                 let key = facts.key().map(|key| key.map(Box::from));
                 let copy = facts.copy().map(Arc::new);
                 let mut retained = retained.lock();
@@ -284,27 +289,29 @@ impl<E: Event> Board<E> {
     fn listeners(&self, facts: &Facts<'_, E>) -> Arc<Listeners<E>> {
         loop {
             let table = self.table_for_publishers();
-            if table.by_key.is_empty() {
-                return Arc::clone(&table.list);
-            }
-            if !facts.knows_key() {
-                // It is an author's code.
+            let (any_key, any_subject) = (!table.by_key.is_empty(), !table.by_subject.is_empty());
+            if any_key && !facts.knows_key() || any_subject && !facts.knows_subject() {
                 drop(table);
-                let _ = facts.key();
+                // It is an author's code.
+                let _ = any_key.then(|| facts.key());
+                let _ = any_subject.then(|| facts.subject());
                 continue;
             }
-            let keyed = match facts.key() {
-                Ok(Some(key)) => table.by_key.get(key),
-                Ok(None) | Err(Panicked) => None,
-            };
-            let Some(keyed) = keyed else {
+            let mut found: Listeners<E> = Vec::new();
+            if any_key && let Ok(Some(key)) = facts.key() {
+                let keyed = table.by_key.get(key).into_iter();
+                found.extend(keyed.flat_map(BTreeMap::values).cloned());
+            }
+            if any_subject && let Ok(Some(subject)) = facts.subject() {
+                table.by_subject.matches(subject, &mut found);
+            }
+            if found.is_empty() {
                 return Arc::clone(&table.list);
-            };
-            let mut all: Listeners<E> = Vec::with_capacity(table.list.len() + keyed.len());
-            all.extend(table.list.iter().chain(keyed.values()).cloned());
+            }
+            found.extend_from_slice(&table.list);
             drop(table);
-            all.sort_by_key(|listener| listener.rank);
-            return Arc::new(all);
+            found.sort_by_key(|listener| listener.rank);
+            return Arc::new(found);
         }
     }
 
@@ -328,13 +335,18 @@ impl<E: Event> Table<E> {
     /// Lets publishers find a listener; what they had for a list is to be dropped behind the lock.
     fn list(&mut self, listener: &Arc<Listener<E>>) -> Arc<Listeners<E>> {
         let rank = listener.rank;
-        match &listener.terms.key {
-            Some(key) => {
+        match (&listener.terms.key, listener.terms.pattern()) {
+            (Some(key), _) => {
                 let keyed = self.by_key.entry(key.clone()).or_default();
                 keyed.insert(rank, Arc::clone(listener));
                 Arc::default()
             }
-            None => {
+            (None, Some(pattern)) => {
+                let id = rank.1;
+                self.by_subject.insert(pattern, id, Arc::clone(listener));
+                Arc::default()
+            }
+            (None, None) => {
                 self.any.insert(rank, Arc::clone(listener));
                 self.forget_list()
             }
@@ -343,8 +355,8 @@ impl<E: Event> Table<E> {
 
     fn unlist(&mut self, listener: &Arc<Listener<E>>) -> Arc<Listeners<E>> {
         let rank = &listener.rank;
-        match &listener.terms.key {
-            Some(key) => {
+        match (&listener.terms.key, listener.terms.pattern()) {
+            (Some(key), _) => {
                 if let Some(keyed) = self.by_key.get_mut(key) {
                     keyed.remove(rank);
                     if keyed.is_empty() {
@@ -353,7 +365,11 @@ impl<E: Event> Table<E> {
                 }
                 Arc::default()
             }
-            None => {
+            (None, Some(pattern)) => {
+                self.by_subject.remove(pattern, rank.1);
+                Arc::default()
+            }
+            (None, None) => {
                 self.any.remove(rank);
                 self.forget_list()
             }
@@ -372,10 +388,24 @@ impl<E: Event> Table<E> {
 }
 
 impl<E: Event> Listener<E> {
-    /// Whether its filter wants the event.
-    fn wants(&self, event: &E) -> Result<bool, Panicked> {
+    /// Whether the subject matches, of one that is not found by it.
+    fn matches(&self, facts: &Facts<'_, E>) -> Result<bool, Panicked> {
+        match self.terms.pattern() {
+            Some(pattern) => {
+                let subject = facts.subject()?;
+                Ok(subject.is_some_and(|subject| pattern.matches(subject)))
+            }
+            None => Ok(true),
+        }
+    }
+
+    /// Whether an event is wanted for which it was found.
+    fn wants(&self, facts: &Facts<'_, E>) -> Result<bool, Panicked> {
+        if self.terms.key.is_some() && !self.matches(facts)? {
+            return Ok(false);
+        }
         match &self.terms.filter {
-            Some(filter) => author::<E, _>("a filter", || filter(event)),
+            Some(filter) => author::<E, _>("a filter", || filter(facts.event)),
             None => Ok(true),
         }
     }
@@ -395,7 +425,7 @@ impl<E: Event> Listener<E> {
         {
             return Ok(None);
         }
-        if !self.wants(facts.event)? {
+        if !self.matches(facts)? || !self.wants(facts)? {
             return Ok(None);
         }
         Ok(Some((facts.parcel()?, self.key(facts)?)))
@@ -488,7 +518,7 @@ impl<E: Event> Round<'_, E> {
 
     /// Whether a listener wants the event; not if it cannot tell.
     fn is_for(&self, listener: &Listener<E>, delivery: &mut Delivery) -> bool {
-        listener.wants(self.facts.event).unwrap_or_else(|Panicked| {
+        listener.wants(&self.facts).unwrap_or_else(|Panicked| {
             listener
                 .consumer
                 .panicked(self.facts.event, self.facts.id());

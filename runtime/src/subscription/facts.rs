@@ -13,6 +13,7 @@ pub(super) struct Facts<'a, E> {
     pub(super) event: &'a E,
     /// Where it comes from, if that is to be known to whoever gets it.
     origin: Option<&'a Origin>,
+    subject: OnceCell<Said<'a>>,
     key: OnceCell<Said<'a>>,
 }
 
@@ -27,8 +28,16 @@ impl<'a, E: Event> Facts<'a, E> {
         Facts {
             event,
             origin,
+            subject: OnceCell::new(),
             key: OnceCell::new(),
         }
+    }
+
+    pub(super) fn subject(&self) -> Result<Option<&str>, Panicked> {
+        let said = self
+            .subject
+            .get_or_init(|| author::<E, _>("its `subject`", || self.event.subject()));
+        said.as_ref().map(Option::as_deref).map_err(|why| *why)
     }
 
     pub(super) fn key(&self) -> Result<Option<&str>, Panicked> {
@@ -38,14 +47,19 @@ impl<'a, E: Event> Facts<'a, E> {
         said.as_ref().map(Option::as_deref).map_err(|why| *why)
     }
 
+    /// Whether it was asked for its subject.
+    pub(super) fn knows_subject(&self) -> bool {
+        self.subject.get().is_some()
+    }
+
     /// Whether it was asked for its key.
     pub(super) fn knows_key(&self) -> bool {
         self.key.get().is_some()
     }
 
-    /// Whether its key was asked in vain.
+    /// Whether its key or its subject was asked in vain.
     pub(super) fn was_in_vain(&self) -> bool {
-        matches!(self.key.get(), Some(Err(_)))
+        matches!(self.key.get(), Some(Err(_))) || matches!(self.subject.get(), Some(Err(_)))
     }
 
     /// A copy for one subscription.
