@@ -254,8 +254,8 @@ pub trait Event: Clone + fmt::Debug + Send + Sync + 'static {
     /// Of two events with one key the later makes the earlier one obsolete, so
     /// a [subscription](crate::Subscription) that falls behind may keep the latest of each only; it is
     /// also what one may choose by, what a group shares events by, what is
-    /// [retained](Self::retained), and the `partitionkey` of its [envelope](crate::Envelope). It is asked only where one of these wants to know.
-    /// No key is a key of its own: that of the whole type.
+    /// [retained](Self::retained), and the `partitionkey` of its [envelope](crate::Envelope).
+    /// It is asked only where one of these wants to know. No key is a key of its own: that of the whole type.
     fn key(&self) -> Option<Cow<'_, str>> {
         self.subject()
     }
