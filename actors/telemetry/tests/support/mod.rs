@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use greenroom::System;
 use greenroom::prelude::*;
+use greenroom::{Subscription, System};
 pub(crate) use greenroom_it::web::*;
 use greenroom_telemetry::{Address, Telemetry};
 
@@ -57,6 +57,9 @@ impl Actor for Worker {
 
     async fn start((): (), cx: &mut Context<Self>) -> Result<Self, Broken> {
         cx.subscribe::<Rang>();
+        // One with a name has metrics of its own; this one's key is nobody's.
+        let named = Subscription::<Rang>::new("back door").key("back");
+        cx.subscribe_with(named).map_err(|_| Broken)?;
         Ok(Worker)
     }
 }
