@@ -90,24 +90,22 @@ async fn live(args: &Args, mut screen: Option<Screen>) -> Result<bool, Box<dyn s
     }
     let system = builder.start(home::tree(args)).await.map_err(plainly)?;
     let eyes = Eyes::open(&system).await?;
-    if screen.is_none() {
-        say(&format!(
-            "The home is open: http://{}/metrics, stop it with Ctrl-C.",
+    // Whoever reads the lines may have seen enough after any of them: that is no failure of the home.
+    let mut heard = screen.is_some()
+        || say(&format!(
+            "The home is open: http://{}/metrics, stop it with Ctrl-C.\n\
+             The driver of hallway/motion crashes now and then, on a quirk of its firmware.",
             eyes.metrics
-        ))?;
-        say("The driver of hallway/motion crashes now and then, on a quirk of its firmware.")?;
-    }
+        ))
+        .is_ok();
     let asked_to_stop = system.stop_signal();
     tokio::pin!(asked_to_stop);
     let deadline = args
         .at_most()
         .and_then(|at_most| begun.checked_add(at_most));
     let mut last_line = Instant::now();
-    loop {
-        // The source stops itself at its end.
-        if eyes.source_is_gone() {
-            break;
-        }
+    // The source stops itself at its end.
+    while heard && !eyes.source_is_gone() {
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             break;
         }
@@ -116,10 +114,7 @@ async fn live(args: &Args, mut screen: Option<Screen>) -> Result<bool, Box<dyn s
             Some(screen) => screen.draw(&scene)?,
             None if last_line.elapsed() >= LINE => {
                 last_line = Instant::now();
-                // Whoever reads the lines has seen enough: that is no failure of the home.
-                if say(&plain_line(&scene)).is_err() {
-                    break;
-                }
+                heard = say(&plain_line(&scene)).is_ok();
             }
             None => {}
         }

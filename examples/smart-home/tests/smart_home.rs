@@ -174,6 +174,17 @@ fn a_reader_that_has_seen_enough_ends_it_without_a_complaint() {
 }
 
 #[test]
+fn a_reader_that_was_never_there_ends_it_without_a_complaint() {
+    let mut run = Run(smart_home(&["--plain", "--speed", "100000"])
+        .spawn()
+        .unwrap());
+    drop(run.0.stdout.take());
+    let error = text(&finished(&read_on(run.0.stderr.take().unwrap())));
+    let status = run.0.wait().unwrap();
+    assert_eq!((status.code(), error.as_str()), (Some(0), ""));
+}
+
+#[test]
 fn the_same_seed_decides_alike_and_so_does_its_recording() {
     let file = scratch("day.jsonl");
     // A recording is never written over what is there.
