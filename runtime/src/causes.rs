@@ -22,7 +22,7 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use crate::cloud_event::{Ids, source_of};
-use crate::failure::ShortType;
+use crate::failure::{ShortType, guarded};
 use crate::fencing::Tracing;
 use crate::role::{current_actor, current_origin};
 use crate::{Builder, CloudEvent, Delivery, Envelope, Event, EventId, Message, Path, System};
@@ -227,14 +227,21 @@ impl Origins {
     /// The origin of an event that is published by the code that calls this.
     #[cold]
     pub(crate) fn of_event<E: Event>(&self, event: &E) -> Origin {
+        let subject = said::<E>("its `subject`", || event.subject());
+        let key = said::<E>("its `key`", || event.key());
+        self.of_told::<E>(subject.as_deref(), key.as_deref())
+    }
+
+    /// The same of one that has said its subject and its key.
+    pub(crate) fn of_told<E: Event>(&self, subject: Option<&str>, key: Option<&str>) -> Origin {
         let told = Told {
-            subject: text_of(event.subject()),
-            key: text_of(event.key()),
+            subject: text_of(subject),
+            key: text_of(key),
         };
         self.begin(Sending {
             kind: CausalKind::Published,
             message: type_name::<E>(),
-            event_type: E::event_type(),
+            event_type: type_of::<E>(),
             told: Some(told),
             from: current_actor(),
             to: None,
@@ -317,7 +324,7 @@ impl Origins {
         let origin = Origin(Arc::new(Source {
             id: envelope.id.clone(),
             at: self.ids.now(),
-            event_type: E::event_type(),
+            event_type: type_of::<E>(),
             told: None,
             source: None,
             cause: envelope.causation_id.clone(),
@@ -450,9 +457,24 @@ impl Record {
 }
 
 /// An empty text is none, as an attribute may not be empty.
-fn text_of(text: Option<Cow<'_, str>>) -> Option<String> {
-    let text = text.filter(|text| !text.is_empty());
-    text.map(Cow::into_owned)
+fn text_of(text: Option<&str>) -> Option<String> {
+    text.filter(|text| !text.is_empty()).map(str::to_owned)
+}
+
+/// What an event's author says of it; nothing if that panics, which is logged.
+fn said<'a, E>(what: &str, say: impl FnOnce() -> Option<Cow<'a, str>>) -> Option<Cow<'a, str>> {
+    guarded(say).unwrap_or_else(|panic| {
+        panic.log_event(type_name::<E>(), what);
+        None
+    })
+}
+
+/// The type as its author has it; that of Rust if that panics, which is logged.
+fn type_of<E: Event>() -> &'static str {
+    guarded(E::event_type).unwrap_or_else(|panic| {
+        panic.log_event(type_name::<E>(), "its `event_type`");
+        type_name::<E>()
+    })
 }
 
 impl Builder {

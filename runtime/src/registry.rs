@@ -287,7 +287,7 @@ impl Registry {
         match topic.board.get() {
             None => topic.publish(event, &mut delivery),
             Some(board) => {
-                let mut round = board.round(event, None);
+                let mut round = board.round(event, None, &self.origins);
                 round.before_plain(&mut delivery);
                 topic.publish(event, &mut delivery);
                 round.after_plain(&mut delivery);
@@ -308,7 +308,7 @@ impl Registry {
         match topic.board.get() {
             None => topic.publish_from(event, origin, &mut delivery),
             Some(board) => {
-                let mut round = board.round(event, Some(origin));
+                let mut round = board.round(event, Some(origin), &self.origins);
                 round.before_plain(&mut delivery);
                 topic.publish_from(event, origin, &mut delivery);
                 round.after_plain(&mut delivery);
@@ -335,7 +335,7 @@ impl Registry {
             None => topic.enter(&event, origin.as_ref(), &subscribers, limit, &mut delivery),
             Some(board) => {
                 let from = origin.as_ref();
-                let mut round = board.round(&event, from);
+                let mut round = board.round(&event, from, &self.origins);
                 round.before_plain(&mut delivery);
                 let entries = topic.enter(&event, from, &subscribers, limit, &mut delivery);
                 round.after_plain(&mut delivery);

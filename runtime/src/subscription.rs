@@ -247,6 +247,7 @@ pub struct Subscription<E: Event> {
     group: Option<(Arc<str>, Share)>,
     priority: i32,
     is_required: bool,
+    has_envelope: bool,
     gaps_to: Option<Recipient<Gap>>,
 }
 
@@ -267,6 +268,7 @@ impl<E: Event> Subscription<E> {
             group: None,
             priority: 0,
             is_required: false,
+            has_envelope: false,
             gaps_to: None,
         }
     }
@@ -363,6 +365,19 @@ impl<E: Event> Subscription<E> {
         self
     }
 
+    /// Is given each event with its [envelope](crate::Envelope): its id, type, source, time and cause, by
+    /// [`Context::envelope`](crate::Context::envelope).
+    ///
+    /// One is made for all subscriptions that want it, and none where no one does. The handler then has the event in
+    /// hand as a [cause](crate::Envelope::causation_id): what it publishes meanwhile names it. An event that is
+    /// [replayed](Self::replay) has the envelope that it was published with; none if no subscription to its type had
+    /// asked for envelopes by then.
+    #[must_use]
+    pub fn with_envelope(mut self) -> Self {
+        self.has_envelope = true;
+        self
+    }
+
     /// Is given each event before subscriptions of a lower priority; 0 by default, which is also that of plain ones.
     ///
     /// It is the order in which an event comes into mailboxes, not that in which actors get to it.
@@ -396,6 +411,7 @@ impl<E: Event> Clone for Subscription<E> {
             group: self.group.clone(),
             priority: self.priority,
             is_required: self.is_required,
+            has_envelope: self.has_envelope,
             gaps_to: self.gaps_to.clone(),
         }
     }
@@ -414,6 +430,7 @@ impl<E: Event> fmt::Debug for Subscription<E> {
             .field("group", &self.group)
             .field("priority", &self.priority)
             .field("is_required", &self.is_required)
+            .field("has_envelope", &self.has_envelope)
             .finish_non_exhaustive()
     }
 }

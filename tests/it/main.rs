@@ -33,6 +33,7 @@ mod on_tasks {
     mod calls;
     mod causes;
     mod contracts;
+    mod envelopes;
     mod failures;
     mod flow;
     mod limits;
@@ -54,6 +55,7 @@ mod simulated {
     mod calls;
     mod causes;
     mod contracts;
+    mod envelopes;
     mod failures;
     mod flow;
     mod limits;
@@ -85,6 +87,7 @@ mod on_workers {
 
     mod calls;
     mod causes;
+    mod envelopes;
     mod mailbox;
     mod overflow;
     mod pending;

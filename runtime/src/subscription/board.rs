@@ -3,20 +3,21 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use foldhash::fast::RandomState;
 use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::buffer::Key;
 use super::consumer::{Consumer, Fate, drop_guarded};
-use super::facts::{Facts, Panicked, author};
+use super::facts::{Facts, Panicked, Published, author};
 use super::group::{Group, hash, of_key};
 use super::meter::{Meter, Meters};
 use super::required::Required;
 use super::retained::Retained;
 use super::{DropReason, EventOverflow, Share, Subscription};
 use crate::Event;
-use crate::causes::Origin;
+use crate::causes::{Origin, Origins};
 use crate::delivery::Delivery;
 use crate::entry::Receive;
 use crate::envelope::Parcel;
@@ -27,7 +28,9 @@ pub(crate) struct Board<E: Event> {
     counts: Arc<Counts>,
     /// Where events of the type are retained. Held while one is stored and its listeners are looked up, and while
     /// somebody who wants them replayed comes: so each event is replayed to them or given to them, and not both.
-    retained: Option<Mutex<Retained<E>>>,
+    retained: Option<Mutex<Retained<Published<E>>>>,
+    /// Somebody has asked for envelopes: from then on what is retained has its own.
+    has_envelopes: AtomicBool,
     table: RwLock<Table<E>>,
 }
 
@@ -76,7 +79,7 @@ struct Listener<E: Event> {
 pub(crate) struct Subscribed<E: Event> {
     listener: Arc<Listener<E>>,
     /// The place of the first in the buffer.
-    replay: Option<(u64, Vec<Arc<E>>)>,
+    replay: Option<(u64, Vec<Arc<Published<E>>>)>,
     /// Those have filters, which are authors' code.
     _before: Option<Arc<Listener<E>>>,
     _lists: [Arc<Listeners<E>>; 2],
@@ -87,6 +90,7 @@ impl<E: Event> Board<E> {
         Board {
             counts,
             retained: (retained > 0).then(|| Mutex::new(Retained::new(retained))),
+            has_envelopes: AtomicBool::new(false),
             table: RwLock::new(Table {
                 roles: HashMap::default(),
                 meters: Meters::default(),
@@ -108,6 +112,9 @@ impl<E: Event> Board<E> {
         to: &Arc<dyn Receive<E>>,
         (role, incarnation): (usize, u64),
     ) -> Subscribed<E> {
+        if terms.has_envelope {
+            self.has_envelopes.store(true, Ordering::Relaxed);
+        }
         let retained = self.retained.as_ref().filter(|_| terms.replay);
         let retained = retained.map(|retained| retained.lock());
         let mut table = self.table.write();
@@ -256,8 +263,13 @@ impl<E: Event> Board<E> {
 
     // ===== publishing =====
 
-    /// Begins to give an event to those whose it is.
-    pub(crate) fn round<'a>(&'a self, event: &'a E, origin: Option<&'a Origin>) -> Round<'a, E> {
+    /// Begins to give an event to those whose it is; its origin is made by `origins` where it is not known and wanted.
+    pub(crate) fn round<'a>(
+        &'a self,
+        event: &'a E,
+        origin: Option<&'a Origin>,
+        origins: &'a Origins,
+    ) -> Round<'a, E> {
         let facts = Facts::new(event, origin);
         let mut gone = None;
         let list = match &self.retained {
@@ -266,7 +278,10 @@ impl<E: Event> Board<E> {
                 // All that authors say is asked before the lock.
                 let _ = facts.subject();
                 let key = facts.key().map(|key| key.map(Box::from));
-                let copy = facts.copy().map(Arc::new);
+                let has_envelopes = self.has_envelopes.load(Ordering::Relaxed);
+                let origin = facts.origin(has_envelopes.then_some(origins));
+                let copy = facts.copy();
+                let copy = copy.map(|event| Arc::new(Published { event, origin }));
                 let mut retained = retained.lock();
                 if let (Ok(key), Ok(copy)) = (key, copy) {
                     gone = retained.put(key, copy);
@@ -278,6 +293,7 @@ impl<E: Event> Board<E> {
         Round {
             is_found: !facts.was_in_vain(),
             board: self,
+            origins,
             facts,
             list,
             next: 0,
@@ -428,7 +444,7 @@ impl<E: Event> Listener<E> {
         if !self.matches(facts)? || !self.wants(facts)? {
             return Ok(None);
         }
-        Ok(Some((facts.parcel()?, self.key(facts)?)))
+        Ok(Some((facts.parcel(None)?, self.key(facts)?)))
     }
 }
 
@@ -442,12 +458,12 @@ impl<E: Event> Subscribed<E> {
         let Some((first, events)) = self.replay else {
             return;
         };
-        for (place, event) in (first..).zip(&events) {
-            let facts = Facts::new(&**event, None);
+        for (place, published) in (first..).zip(&events) {
+            let facts = Facts::new(&published.event, published.origin.as_ref());
             match self.listener.replayed(&facts) {
                 Ok(Some((copy, key))) => consumer.replay(place, copy, key),
                 Ok(None) => {}
-                Err(Panicked) => consumer.panicked(event, None),
+                Err(Panicked) => consumer.panicked(&published.event, facts.id()),
             }
         }
         consumer.filled();
@@ -460,6 +476,7 @@ impl<E: Event> Subscribed<E> {
 /// One event on its way to those whose it is.
 pub(crate) struct Round<'a, E: Event> {
     board: &'a Board<E>,
+    origins: &'a Origins,
     facts: Facts<'a, E>,
     list: Arc<Listeners<E>>,
     next: usize,
@@ -551,7 +568,8 @@ impl<E: Event> Round<'_, E> {
         let Listener {
             consumer, terms, ..
         } = &**listener;
-        let Ok(copy) = self.facts.parcel() else {
+        let origins = terms.has_envelope.then_some(self.origins);
+        let Ok(copy) = self.facts.parcel(origins) else {
             consumer.panicked(self.facts.event, self.facts.id());
             delivery.dropped += 1;
             return;

@@ -4,15 +4,23 @@ use std::any::type_name;
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use crate::causes::Origin;
+use crate::causes::{Origin, Origins};
 use crate::envelope::Parcel;
 use crate::failure::guarded;
 use crate::{Event, EventId};
+
+/// An event that is retained, with its origin if that was known.
+pub(super) struct Published<E> {
+    pub(super) event: E,
+    pub(super) origin: Option<Origin>,
+}
 
 pub(super) struct Facts<'a, E> {
     pub(super) event: &'a E,
     /// Where it comes from, if that is to be known to whoever gets it.
     origin: Option<&'a Origin>,
+    /// The same for those who have asked, if that is not known to all.
+    made: OnceCell<Origin>,
     subject: OnceCell<Said<'a>>,
     key: OnceCell<Said<'a>>,
 }
@@ -28,6 +36,7 @@ impl<'a, E: Event> Facts<'a, E> {
         Facts {
             event,
             origin,
+            made: OnceCell::new(),
             subject: OnceCell::new(),
             key: OnceCell::new(),
         }
@@ -62,15 +71,31 @@ impl<'a, E: Event> Facts<'a, E> {
         matches!(self.key.get(), Some(Err(_))) || matches!(self.subject.get(), Some(Err(_)))
     }
 
-    /// A copy for one subscription.
-    pub(super) fn parcel(&self) -> Result<Parcel<E>, Panicked> {
+    /// A copy for one subscription; `origins` if that has asked where it comes from.
+    pub(super) fn parcel(&self, origins: Option<&Origins>) -> Result<Parcel<E>, Panicked> {
         let event = self.copy()?;
-        Ok(Parcel::told_from(event, self.origin.cloned()))
+        Ok(Parcel::told_from(event, self.origin(origins)))
+    }
+
+    /// Where it comes from, if that is known to all; made once for those who ask.
+    pub(super) fn origin(&self, origins: Option<&Origins>) -> Option<Origin> {
+        if self.origin.is_some() {
+            return self.origin.cloned();
+        }
+        let origins = origins?;
+        let origin = self.made.get_or_init(|| {
+            // Where it cannot tell, it says nothing of that.
+            let subject = self.subject().unwrap_or_default();
+            let key = self.key().unwrap_or_default();
+            origins.of_told::<E>(subject, key)
+        });
+        Some(origin.clone())
     }
 
     /// What its dead letter tells it by.
     pub(super) fn id(&self) -> Option<EventId> {
-        self.origin.map(|origin| origin.id().clone())
+        let origin = self.origin.or_else(|| self.made.get());
+        origin.map(|origin| origin.id().clone())
     }
 
     /// A copy of the event.
