@@ -219,6 +219,7 @@ mod scrape;
 mod shared;
 pub mod simulation;
 mod snapshot;
+mod sources;
 mod spec;
 mod stop;
 // Until subscriptions are built on it.
@@ -259,7 +260,7 @@ pub use mailbox::words::Overflow;
 pub use metrics::{Family, HistogramReading, Ledger, Metric, MetricKind, Sample, Value};
 pub use monitor::{Down, Monitor};
 pub use path::Path;
-pub use snapshot::{ActorInfo, ActorState, ChildCounts, ChildInfo, MailboxInfo};
+pub use snapshot::{ActorInfo, ActorState, ChildCounts, ChildInfo, MailboxInfo, MailboxSource};
 pub use spec::{
     ChildSpec, MAILBOX_CAPACITY, MAILBOX_CAPACITY_MAX, QueuedAsks, START_WITHIN, STOP_WITHIN, Spec,
     Supervisor,

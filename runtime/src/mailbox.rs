@@ -35,7 +35,7 @@
 //!
 //! Here is what lies under the lock, and the lives of the role. Beside it: how
 //! [`senders`] come in, what the [`runner`] does, what it [`counts`], which messages were
-//! the most [`recent`], and a [`census`] of it all when a life fails.
+//! the most [`recent`], a [`census`] of it all when a life fails, and the [`sources`] of what is queued.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem::MaybeUninit;
@@ -59,6 +59,7 @@ pub(crate) mod desk;
 pub(crate) mod recent;
 mod runner;
 mod senders;
+pub(crate) mod sources;
 mod stamps;
 mod trim;
 pub(crate) mod words;
@@ -144,6 +145,8 @@ struct Rare<E> {
     stamps: Stamps,
     /// The latest stamp that was taken out.
     passed: Option<Instant>,
+    /// Who sent the latest message that was taken out with a stamp.
+    passed_from: Postmark,
     /// Those of the running life that were timed last.
     recent: Recent,
     failed: u64,
@@ -178,6 +181,7 @@ impl<E> Default for Rare<E> {
             next_ticket: 0,
             stamps: Stamps::default(),
             passed: None,
+            passed_from: Postmark::COUNTED,
             recent: Recent::new(),
             failed: 0,
             rejected: Default::default(),
@@ -821,6 +825,9 @@ impl<E, L> Inner<E, L> {
         }
         if let Some(stamp) = latest {
             rare.passed = Some(stamp.since);
+            if stamp.postmark.is_known() {
+                rare.passed_from = stamp.postmark;
+            }
         }
         let next = rare.stamps.front();
         self.next_stamp = next.map_or(u64::MAX, |next| taken + next.ahead_of(taken) as u64);

@@ -17,7 +17,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::failure::ShortType;
 use crate::flow::{Bound, Incoming};
-use crate::postmark::Postmark;
+use crate::postmark::{Postmark, Sender};
 use crate::role::RestartReason;
 use crate::tally::Tally;
 
@@ -592,6 +592,15 @@ impl Meters {
 
     pub(crate) fn decisions(&self, decision: Decision) -> u64 {
         self.decisions[decision as usize].load(Ordering::Relaxed)
+    }
+
+    /// Returns the group by whose number mailboxes note senders.
+    pub(crate) fn group_noted(&self, number: u16) -> Option<Arc<Group>> {
+        let groups = self.groups.read();
+        let sender = Some(Sender::Group(number));
+        let mut groups = groups.values();
+        let group = groups.find(|group| group.postmark.sender(self.system) == sender);
+        group.cloned()
     }
 
     /// Returns all groups, sorted by name: whoever locks several does so in this order.

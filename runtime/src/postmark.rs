@@ -58,13 +58,18 @@ impl Postmark {
     pub(crate) fn first(self, is_first: bool) -> Self {
         let first = if is_first { FIRST } else { 0 };
         Postmark {
-            source: self.source | first,
+            source: self.source & !FIRST | first,
             ..self
         }
     }
 
     pub(crate) fn is_first(self) -> bool {
         self.source & FIRST != 0
+    }
+
+    /// Whether it says who it was.
+    pub(crate) fn is_known(self) -> bool {
+        self.first(false) != Postmark::COUNTED
     }
 
     /// Who it is, for a receiver in this system; `None` if the message was counted before.
@@ -92,7 +97,8 @@ mod tests {
         for mark in [group, Postmark::OUTSIDE, Postmark::OWN, Postmark::COUNTED] {
             assert!(!mark.is_first() && mark.first(true).is_first());
             assert_eq!(mark.first(true).sender(3), mark.sender(3));
-            assert_eq!(mark.first(false), mark);
+            assert_eq!(mark.first(true).first(false), mark);
+            assert_eq!(mark.is_known(), mark != Postmark::COUNTED);
         }
         assert_eq!(Postmark::OWN.sender(3), Some(Sender::Own));
         assert_eq!(Postmark::OUTSIDE.sender(3), Some(Sender::Outside));

@@ -15,7 +15,7 @@ use crate::core::frames::Frames;
 use crate::core::ready::Runnable;
 use crate::metrics::Group;
 use crate::postmark::Postmark;
-use crate::snapshot::{ActorState, Seen};
+use crate::snapshot::{ActorState, MailboxSource, Seen};
 use crate::waits::{DynAsking, Edge, Node};
 use crate::{
     Failure, FailureKind, Path, RemoveChildError, RestartChildError, StartCause, StartChildError,
@@ -82,6 +82,10 @@ pub(crate) trait Role: Send + Sync + 'static {
     fn trim(&self) {}
     /// Holds it still between two messages, or lets it go on; a supervisor has none.
     fn set_paused(&self, _: bool) {}
+    /// Who sends what is queued.
+    fn sources(&self) -> Vec<MailboxSource> {
+        Vec::new()
+    }
     /// By what it is counted together with others; a supervisor handles no messages.
     fn group(&self) -> Option<&Group> {
         None

@@ -55,6 +55,26 @@ pub struct MailboxInfo {
     pub rejected: u64,
     /// Messages lost.
     pub dropped: u64,
+    /// Who sends what is queued or waits for room, the largest share first; empty if nothing is.
+    pub sources: Vec<MailboxSource>,
+}
+
+/// A kind of actors that sends to a mailbox, and how much of what is queued is theirs.
+///
+/// Those that wait for room are counted. Of what is queued it is an estimate, from the messages that were
+/// [timed](crate::Builder::measure_every) as they came, up to 1,024 of them: each of the others counts as sent by who sent the
+/// timed one before it. By default that tells the shares of ten thousand messages to about a tenth, and those of a queue
+/// that took seconds to fill; of a short one that several fill at the same moment it may name one of them only.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct MailboxSource {
+    /// The [group](crate::Spec::group) of the senders, which may be the actor's own; `_outside` for what no actor's handler
+    /// sends, and `_unknown` where nothing was timed.
+    pub kind: String,
+    /// Their part of all that is queued or waits, between 0 and 1.
+    pub share: f64,
+    /// How many of their messages wait for room.
+    pub waiting: usize,
 }
 
 /// A child as its supervisor knows it; see [`SupervisorRef::children`](crate::SupervisorRef::children).
@@ -174,6 +194,7 @@ impl ActorInfo {
             retried: m.tally.retried,
             rejected: m.tally.rejected.iter().sum(),
             dropped: m.tally.dropped.iter().sum(),
+            sources: role.sources(),
         });
         ActorInfo {
             path: seen.path,

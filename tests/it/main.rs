@@ -43,6 +43,7 @@ mod on_tasks {
     mod pending;
     mod races;
     mod registry;
+    mod sources;
     mod stopping;
     mod supervision;
     mod tasks;
@@ -65,6 +66,7 @@ mod simulated {
     mod pending;
     mod races;
     mod registry;
+    mod sources;
     mod stopping;
     mod supervision;
     mod tasks;
@@ -91,6 +93,7 @@ mod on_workers {
     mod mailbox;
     mod overflow;
     mod pending;
+    mod sources;
 }
 
 mod hail;

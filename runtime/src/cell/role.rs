@@ -17,7 +17,7 @@ use crate::life::Life;
 use crate::mailbox::words::Control;
 use crate::metrics::Group;
 use crate::role::{Boss, Launched, RestartReason, Role};
-use crate::snapshot::{ActorState, Seen};
+use crate::snapshot::{ActorState, MailboxSource, Seen};
 use crate::waits::Node;
 use crate::{Actor, Path, StartCause};
 
@@ -149,6 +149,10 @@ impl<A: Actor> Role for ActorCell<A> {
         self.state.set(ActorState::Restarting);
         self.restarts.fetch_add(1, Ordering::Relaxed);
         self.group.count_restart(reason);
+    }
+
+    fn sources(&self) -> Vec<MailboxSource> {
+        self.system.sources(self.mailbox.senders(), &self.group)
     }
 
     fn origin(&self) -> Option<Origin> {

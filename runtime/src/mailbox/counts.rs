@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::{Inner, Mailbox};
 use crate::core::sync::Ordering;
+use crate::postmark::Postmark;
 use crate::tally::Tally;
 
 /// A mailbox as seen from outside, at one moment.
@@ -107,6 +108,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                 inner.next_stamp = u64::MAX;
                 rare.stamps.clear();
                 rare.passed = None;
+                rare.passed_from = Postmark::COUNTED;
                 rare.recent.clear();
                 rare.failed = 0;
                 rare.rejected = Default::default();

@@ -64,6 +64,30 @@ impl Stamps {
         }
     }
 
+    /// All of them, or `n` if there are more: one out of each stretch of equal length, which is not always at the same
+    /// place in it, as senders may take turns.
+    pub(super) fn sample(&self, n: usize) -> impl Iterator<Item = Stamp> {
+        let len = self.len();
+        let n = n.min(len);
+        (0..n).filter_map(move |i| {
+            let begin = i * len / n;
+            let length = (i + 1) * len / n - begin;
+            let place = (i as u64 + 1).wrapping_mul(super::GOLDEN) >> 32;
+            self.get(begin + ((place * length as u64) >> 32) as usize)
+        })
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.others.len()
+    }
+
+    fn get(&self, n: usize) -> Option<Stamp> {
+        match n.checked_sub(1) {
+            None => self.first,
+            Some(n) => self.others.get(n).copied(),
+        }
+    }
+
     pub(super) fn clear(&mut self) {
         self.first = None;
         self.others.clear();
@@ -102,6 +126,27 @@ mod tests {
         stamps.clear();
         stamps.push_back(stamp(7));
         assert_eq!(stamps.front(), Some(stamp(7)));
+    }
+
+    #[test]
+    fn a_sample_is_in_order_spread_out_and_fair_to_those_who_take_turns() {
+        let now = Instant::now();
+        let mut stamps = Stamps::default();
+        assert_eq!(stamps.sample(4).count(), 0);
+        for number in 0..4096 {
+            stamps.push_back(Stamp::new(number, now, Postmark::OUTSIDE));
+        }
+        let numbers = |n| {
+            let sample = stamps.sample(n);
+            sample.map(|stamp| stamp.ahead_of(0)).collect::<Vec<_>>()
+        };
+        assert_eq!(numbers(5000), (0..4096).collect::<Vec<_>>());
+        let sample = numbers(256);
+        for (i, n) in sample.iter().enumerate() {
+            assert_eq!(n / 16, i as i32, "{sample:?}");
+        }
+        let even = sample.iter().filter(|n| **n % 2 == 0).count();
+        assert!((118..=138).contains(&even), "{even} of 256");
     }
 
     #[test]
