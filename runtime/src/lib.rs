@@ -175,6 +175,7 @@
 mod actor;
 mod actor_ref;
 mod book;
+mod builder;
 mod causes;
 mod cell;
 mod chain;
@@ -239,6 +240,7 @@ mod watchers;
 
 pub use actor::{Actor, Event, Handler, Message};
 pub use actor_ref::{ASK_TIMEOUT, ActorRef, Ask, Recipient, Tell, WeakActorRef};
+pub use builder::{Builder, DEAD_LETTERS, STUCK_AFTER};
 pub use causes::{CausalKind, CausalRecord};
 pub use chain::{Decided, SupervisorDecision};
 pub use cloud_event::{Attribute, CloudEvent, CloudEventError, Envelope, EventId};
@@ -269,7 +271,7 @@ pub use stop::Stop;
 pub use subject::{Pattern, PatternError};
 pub use subscription::{DropReason, EventOverflow, Gap, SUBSCRIPTION_BUFFER, Share, Subscription};
 pub use supervisor_ref::SupervisorRef;
-pub use system::{Builder, DEAD_LETTERS, STUCK_AFTER, System, block_on, blocking};
+pub use system::{System, block_on, blocking};
 pub use waits::WaitsFor;
 pub use watch::{ActorStuck, DeadlockSuspected};
 
