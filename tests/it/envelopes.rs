@@ -2,9 +2,13 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use greenroom::prelude::*;
-use greenroom::{CloudEvent, Envelope, EventId, EventOverflow, SubscribeError, Subscription};
+use greenroom::{
+    Builder, CausalRecord, CloudEvent, Envelope, EventId, EventOverflow, SubscribeError,
+    Subscription,
+};
 use greenroom_it::until;
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
@@ -135,11 +139,18 @@ fn on(seen: &Seen, measured: Subscription<Measured>) -> Terms {
 
 /// A system of such actors, each with room for one message.
 async fn readers(of: impl IntoIterator<Item = (&'static str, Terms)>) -> System {
+    readers_on(builder(), of).await
+}
+
+async fn readers_on(
+    builder: Builder,
+    of: impl IntoIterator<Item = (&'static str, Terms)>,
+) -> System {
     let tree = of.into_iter().fold(
         Supervisor::one_for_one("app").backoff(Backoff::none()),
         |tree, (name, terms)| tree.child(Reader::spec(name, terms).mailbox(1)),
     );
-    builder().start(tree).await.unwrap()
+    builder.start(tree).await.unwrap()
 }
 
 async fn join(system: &System, name: &'static str, terms: Terms) {
@@ -272,11 +283,53 @@ async fn whoever_is_waited_for_has_the_envelope_too() {
     system.publish(Measured(1));
     let waits = system.publish(Measured(2));
     gate.add_permits(9);
-    let limit = std::time::Duration::from_secs(5);
+    let limit = Duration::from_secs(5);
     let delivery = waits.await_required(limit).await;
     assert!(delivery.is_ok(), "{delivery:?}");
     until(|| seen.len() == 3).await;
     let ids = seen.ids();
     assert_eq!(ids.len(), 3);
     assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_went_through_a_buffer_is_the_cause_of_what_its_handler_publishes() {
+    let seen = Seen::default();
+    let waits = EventOverflow::Wait(Duration::from_secs(60));
+    let mut slow = on(&seen, Subscription::new("waits").when_full(waits).buffer(4));
+    slow.summed = Some(Subscription::new("sums"));
+    slow.gate = Arc::new(Semaphore::new(0));
+    let gate = Arc::clone(&slow.gate);
+    let system = readers_on(builder().keep_causes(100), [("it", slow)]).await;
+    system.publish(Measured(0));
+    until(|| seen.len() == 1).await;
+    let kept: Vec<usize> = (1..=4)
+        .map(|n| system.publish(Measured(n)).buffered)
+        .collect();
+    // The mailbox has the sum that the first published.
+    assert_eq!(kept, [1, 1, 1, 1]);
+    gate.add_permits(9);
+    until(|| seen.len() == 10).await;
+    let all = seen.0.lock().clone();
+    let of = |what| {
+        let of = all.iter().filter(move |(_, kind, _)| *kind == what);
+        of.map(|(.., envelope)| envelope.clone().unwrap())
+    };
+    assert_eq!(of("measured").count(), 5);
+    for (measured, summed) in of("measured").zip(of("summed")) {
+        assert_eq!(summed.causation_id.as_ref(), Some(&measured.id));
+        assert_eq!(summed.source, "/app/it");
+        let causes = system.causes_of(&summed.id);
+        let shown: Vec<String> = causes.iter().map(ToString::to_string).collect();
+        let line = [
+            "Summed published by app/it",
+            "Measured published by outside",
+        ];
+        assert_eq!(shown, line);
+        let ids = |records: Vec<CausalRecord>| records.into_iter().map(|record| record.id);
+        let effects: Vec<EventId> = ids(system.effects_of(&measured.id)).collect();
+        assert_eq!(effects, [measured.id.clone(), summed.id.clone()]);
+    }
+    until(|| system.ledger().queued == 0).await;
+    assert!(system.ledger().is_balanced(), "{:?}", system.ledger());
 }
