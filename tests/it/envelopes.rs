@@ -52,7 +52,7 @@ impl Seen {
     fn of(&self, who: &str, what: &str) -> Option<Arc<Envelope>> {
         let seen = self.0.lock();
         let sight = |(name, kind, _): &&Sight| name == who && *kind == what;
-        let (.., envelope) = seen.iter().find(sight).expect("it was seen");
+        let (.., envelope) = seen.iter().find(sight).unwrap();
         envelope.clone()
     }
 
