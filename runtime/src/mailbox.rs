@@ -170,6 +170,8 @@ struct Waiting<E> {
     waker: Waker,
     /// Who it is: the message is queued on another thread.
     postmark: Postmark,
+    /// From when on the message comes too late.
+    until: Option<Instant>,
 }
 
 impl<E> Default for Rare<E> {
@@ -618,13 +620,22 @@ impl<E, L: Copy> Mailbox<E, L> {
         inner.enqueued = number + 1;
     }
 
-    /// Lets those in who wait, while there is room.
+    /// Lets those in who wait, while there is room; who has waited for too long gets its message back.
     fn admit(&self, inner: &mut Inner<E, L>, woken: &mut Woken) {
         while inner.someone_waits && self.has_room(inner) {
             let rare = inner.rare();
-            let Some((_, waiting)) = rare.waiting.pop_first() else {
+            let Some((ticket, waiting)) = rare.waiting.pop_first() else {
                 return;
             };
+            let is_late = waiting.until.is_some_and(|until| until <= Instant::now());
+            if is_late {
+                rare.dropped[Dropped::Expired as usize] += 1;
+                rare.turned_away += 1;
+                rare.returned.insert(ticket, waiting.message);
+                woken.0.push(waiting.waker);
+                inner.look_at_line();
+                continue;
+            }
             inner.look_at_line();
             self.push(inner, waiting.message, clock::tick(), || waiting.postmark);
             woken.0.push(waiting.waker);

@@ -50,7 +50,9 @@ pub enum EventOverflow {
     /// As `DropNewest`, and what has been kept for as long as this is lost too: it would come too late.
     ///
     /// The publisher is not held up meanwhile. Times are looked at when something
-    /// moves: when there is room, when a further event comes, or at a scrape.
+    /// moves: when there is room, when a further event comes, or at a scrape; so none
+    /// comes too late, though it may be counted as lost later than its time was up. What is
+    /// [replayed](Subscription::replay) has no time limit: it is a state, and not late.
     Wait(Duration),
     /// The subscription ends: who cannot follow is to know that it has missed something, and begin anew.
     ///

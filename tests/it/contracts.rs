@@ -283,6 +283,21 @@ async fn an_event_waits_for_room_until_its_deadline_and_holds_up_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_has_waited_for_too_long_does_not_come_though_nobody_looks() {
+    let script = Script::default();
+    let (system, it) = one(1, &script).await;
+    let terms = readings().when_full(EventOverflow::Wait(SECOND));
+    subscribe(&it, terms).await;
+    hold(&it, &script).await;
+    assert_eq!(publish(&system, 0..4), (1, 3, 0));
+    advance(2 * SECOND).await;
+    script.gate.add_permits(1);
+    settle().await;
+    assert_eq!(script.log.take()[1..], heard([0]));
+    assert_eq!(counted(&system, "readings").dropped, [("expired", 3)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_cannot_follow_is_disconnected_told_so_and_can_begin_anew() {
     for is_restarted in [false, true] {
         let script = Script::default();

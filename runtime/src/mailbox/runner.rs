@@ -192,14 +192,34 @@ impl<E, L: Copy> Mailbox<E, L> {
     /// As [`next_at_once`](Self::next_at_once).
     #[inline(never)]
     pub(crate) unsafe fn next(&self, desk: &Desk<E>, draining: bool) -> Next<E> {
-        let mut woken = Woken::default();
-        let next = self.inner.with(|inner| {
+        loop {
+            let mut woken = Woken::default();
+            // SAFETY: as the caller promises.
+            let next = unsafe { self.next_if_any(desk, draining, &mut woken) };
+            woken.wake();
+            if let Some(next) = next {
+                return next;
+            }
+        }
+    }
+
+    /// The same; `None` where nothing is left but those who are to be woken, as they may have more.
+    ///
+    /// # Safety
+    /// As [`next_at_once`](Self::next_at_once).
+    unsafe fn next_if_any(
+        &self,
+        desk: &Desk<E>,
+        draining: bool,
+        woken: &mut Woken,
+    ) -> Option<Next<E>> {
+        self.inner.with(|inner| {
             if !inner.has_desk(desk) {
-                return Next::Superseded;
+                return Some(Next::Superseded);
             }
             let attention = desk.attention.load(Ordering::Acquire);
             if attention & KILL != 0 {
-                return Next::Killed;
+                return Some(Next::Killed);
             }
             if attention & CONTROL != 0 {
                 let rare = inner.rare();
@@ -208,7 +228,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                     desk.attention.fetch_and(!CONTROL, Ordering::SeqCst);
                 }
                 if let Some(word) = word {
-                    return Next::Control(word);
+                    return Some(Next::Control(word));
                 }
             }
             let mut hand = None;
@@ -219,7 +239,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                 if attention & WAITERS == 0 {
                     break;
                 }
-                self.admit(inner, &mut woken);
+                self.admit(inner, woken);
                 // A step without the lock may have taken the last message while a sender, who still
                 // saw it, went to stand in line: then the one let in is the next.
                 if hand.is_some() || inner.queue.is_empty() {
@@ -231,17 +251,19 @@ impl<E, L: Copy> Mailbox<E, L> {
                     !inner.someone_waits || self.capacity == 0,
                     "the queue is empty and a sender waits"
                 );
+                if !woken.0.is_empty() {
+                    // Those had waited for too long.
+                    return None;
+                }
                 if draining {
-                    return Next::Empty;
+                    return Some(Next::Empty);
                 }
                 desk.stop_running();
                 inner.state = State::Idle;
-                return Next::Idle;
+                return Some(Next::Idle);
             };
-            Next::Message(message, is_stamped)
-        });
-        woken.wake();
-        next
+            Some(Next::Message(message, is_stamped))
+        })
     }
 
     /// Takes the next word of the control lane, and no message.

@@ -63,6 +63,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             | WhenFull::WaitOrLose(waker)
             | WhenFull::WaitOrRefuse(waker)
             | WhenFull::WaitOrDrop(waker)
+            | WhenFull::WaitUntil(waker, _)
                 if self.overflow == Overflow::Wait =>
             {
                 Some(waker.clone())
@@ -76,7 +77,10 @@ impl<E, L: Copy> Mailbox<E, L> {
         let mut woken = Woken::default();
         let admission = self.inner.with(|inner| {
             if !inner.open {
-                let is_loss = matches!(when_full, WhenFull::Drop | WhenFull::WaitOrDrop(_));
+                let is_loss = matches!(
+                    when_full,
+                    WhenFull::Drop | WhenFull::WaitOrDrop(_) | WhenFull::WaitUntil(..)
+                );
                 inner.turn_away(is_loss, Dropped::Stopped, Rejected::Stopped);
                 return Admission::Closed(message);
             }
@@ -105,10 +109,15 @@ impl<E, L: Copy> Mailbox<E, L> {
                 let ticket = Ticket(rare.next_ticket);
                 rare.next_ticket += 1;
                 let postmark = postmark();
+                let until = match when_full {
+                    WhenFull::WaitUntil(_, until) => Some(until),
+                    _ => None,
+                };
                 let waiting = Waiting {
                     message,
                     waker,
                     postmark,
+                    until,
                 };
                 rare.waiting.insert(ticket, waiting);
                 inner.someone_waits = true;
@@ -120,7 +129,10 @@ impl<E, L: Copy> Mailbox<E, L> {
             }
             let is_loss = match when_full {
                 WhenFull::Refuse | WhenFull::WaitOrRefuse(_) => false,
-                WhenFull::Drop | WhenFull::WaitOrDrop(_) | WhenFull::WaitOrLose(_) => true,
+                WhenFull::Drop
+                | WhenFull::WaitOrDrop(_)
+                | WhenFull::WaitUntil(..)
+                | WhenFull::WaitOrLose(_) => true,
                 WhenFull::Wait(_) => self.overflow == Overflow::DropNewest,
             };
             inner.turn_away(is_loss, Dropped::Full, Rejected::Full);

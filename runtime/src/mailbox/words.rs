@@ -2,6 +2,8 @@
 
 use std::task::Waker;
 
+use tokio::time::Instant;
+
 use crate::failure::Failure;
 use crate::watchers::LinkedEnd;
 
@@ -86,6 +88,8 @@ pub(crate) enum WhenFull<'a> {
     WaitOrRefuse(&'a Waker),
     /// The same for a publisher, to whom a closed mailbox is a loss.
     WaitOrDrop(&'a Waker),
+    /// The same for an event that comes too late from then on: who stands in line for longer is not let in.
+    WaitUntil(&'a Waker, Instant),
 }
 
 /// Why a sender that waited for room gave up.

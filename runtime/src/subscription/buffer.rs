@@ -205,6 +205,11 @@ impl<T, W> Buffer<T, W> {
         self.remove(place).map(|kept| (place, kept))
     }
 
+    /// From when on what is in a place comes too late.
+    pub(super) fn expires(&self, place: u64) -> Option<Instant> {
+        self.places.get(&place)?.expires
+    }
+
     pub(super) fn remove(&mut self, place: u64) -> Option<Kept<T, W>> {
         let kept = self.places.remove(&place)?;
         self.extra.remove(&place);

@@ -226,10 +226,11 @@ impl<E: Event> Consumer<E> {
             let kept = Kept::new(None, key, waits);
             let place = state.buffer.push(kept, Instant::now, holds, &mut lost);
             state.buffer.fix(place);
+            let until = state.buffer.expires(place);
             state.is_pumping = true;
             state.head = Head::Going;
             drop(state);
-            let fate = self.offer(place, event);
+            let fate = self.offer(place, event, until);
             self.run();
             return fate;
         }
@@ -396,9 +397,10 @@ impl<E: Event> Consumer<E> {
             } else if state.may_offer()
                 && let Some((place, event)) = state.buffer.take_first()
             {
+                let until = state.buffer.expires(place);
                 state.head = Head::Going;
                 drop(state);
-                self.offer(place, event);
+                self.offer(place, event, until);
             } else {
                 state.is_pumping = false;
                 let is_idle = state.buffer.is_empty()
@@ -418,13 +420,17 @@ impl<E: Event> Consumer<E> {
     }
 
     /// Sends the first event on its way.
-    fn offer(self: &Arc<Self>, place: u64, event: Parcel<E>) -> Fate {
+    fn offer(self: &Arc<Self>, place: u64, event: Parcel<E>, until: Option<Instant>) -> Fate {
         let event = match self.tell(event) {
             Ok(()) => return self.let_in(place),
             Err(event) => event,
         };
-        let when_full = &self.waker();
-        match self.to.offer(event, WhenFull::WaitOrDrop(when_full)) {
+        let waker = &self.waker();
+        let when_full = match until {
+            Some(until) => WhenFull::WaitUntil(waker, until),
+            None => WhenFull::WaitOrDrop(waker),
+        };
+        match self.to.offer(event, when_full) {
             Offered::Accepted => self.let_in(place),
             Offered::Waiting(ticket) => {
                 self.meter.enter_line();
