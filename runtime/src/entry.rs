@@ -25,6 +25,11 @@ pub(crate) trait Receive<M: Message>: Send + Sync {
     /// # Errors
     /// Gives the message back where it takes [`offer`](Self::offer) to say what becomes of it.
     fn tell_at_once(&self, message: M) -> Result<(), M>;
+    /// The same for one that carries more than itself.
+    ///
+    /// # Errors
+    /// As [`tell_at_once`](Self::tell_at_once).
+    fn parcel_at_once(&self, parcel: Parcel<M>) -> Result<(), Parcel<M>>;
     /// The same for a question; an idle actor may answer it on the caller's stack.
     ///
     /// # Errors

@@ -96,6 +96,7 @@ mod on_workers {
     mod sources;
 }
 
+mod contended;
 mod hail;
 mod latecomers;
 mod left_behind;

@@ -43,6 +43,19 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
         Ok(())
     }
 
+    fn parcel_at_once(&self, parcel: Parcel<M>) -> Result<(), Parcel<M>> {
+        let letter = parcel.into_letter();
+        let offered = self
+            .mailbox
+            .offer_at_once::<false, _>(letter, |letter| letter);
+        let ready = offered.map_err(Parcel::from_letter)?;
+        count_messages(1);
+        if let Some(life) = ready {
+            self.make_ready(life);
+        }
+        Ok(())
+    }
+
     #[inline]
     fn ask_at_once(
         &self,

@@ -190,11 +190,11 @@ impl<E: Event> Consumer<E> {
         }
     }
 
-    /// Puts an event into the mailbox, if there is room and it has no origin that is to be known.
+    /// Puts an event into the mailbox, if there is room.
     #[inline]
     fn tell(&self, event: Parcel<E>) -> Result<(), Parcel<E>> {
         if event.origin.is_some() {
-            return Err(event);
+            return self.to.parcel_at_once(event);
         }
         self.to.tell_at_once(event.message).map_err(Parcel::told)
     }
