@@ -12,7 +12,7 @@ use tokio::time::{Instant, Sleep};
 use crate::causes::Origin;
 use crate::dead_letter::DeadLetterReason;
 use crate::envelope::{Parcel, ReplyTo};
-use crate::mailbox::words::{GivenUp, Ticket, WhenFull};
+use crate::mailbox::words::{GivenUp, Room, Ticket, WhenFull};
 use crate::role::wait_for_room;
 use crate::waits::{DynAsking, Edge, Node};
 use crate::{CausalKind, EventId, Message, Path};
@@ -55,6 +55,7 @@ pub(crate) trait Receive<M: Message>: Send + Sync {
         M: fmt::Debug;
     /// How many messages its actor has to handle.
     fn load(&self) -> usize;
+    fn room(&self) -> Room;
     /// Puts a message into the mailbox as an event is, and runs nothing of an author's: the caller may hold a lock.
     fn post(self: Arc<Self>, message: M) -> Posted
     where

@@ -65,12 +65,15 @@ pub enum EventOverflow {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Share {
-    /// One after the other has its turn; who has no room is passed over while another has.
+    /// One after the other has its turn; who has no room is passed over while another has, and who would lose it
+    /// while another would keep it.
     #[default]
     RoundRobin,
-    /// The one that has fewest events and messages to handle, which looks at each of them for each event.
+    /// The one that has fewest events and messages to handle, which looks at each of them for each event; who would
+    /// lose it is passed over while another would not.
     LeastLoaded,
-    /// Events of one [key](Event::key) are always the same one's; when one goes or comes, only its own keys move.
+    /// Events of one [key](Event::key) are always the same one's, whether it has room or not; when one stops, goes or
+    /// comes, only its own keys move.
     ByKey,
 }
 
@@ -350,7 +353,8 @@ impl<E: Event> Subscription<E> {
     /// Shares the events with all subscriptions of the group: each event is given to one of those that want it.
     ///
     /// The group is that of one event type. How they share is said by each, and
-    /// counts as said by the one with the highest priority.
+    /// counts as said by the one with the highest priority. Who is being stopped is
+    /// given nothing any more while another is there, though it still handles what it has.
     #[must_use]
     pub fn group(mut self, group: impl Into<Arc<str>>, share: Share) -> Self {
         self.group = Some((group.into(), share));

@@ -16,7 +16,7 @@ use crate::dead_letter::DeadLetterReason;
 use crate::entry::{Asked, Back, Offered, Posted, Receive};
 use crate::envelope::{self, Letter, Parcel, ReplyTo};
 use crate::flow::Type;
-use crate::mailbox::words::{Admission, GivenUp, Ticket, WhenFull};
+use crate::mailbox::words::{Admission, GivenUp, Room, Ticket, WhenFull};
 use crate::pool::count_messages;
 use crate::postmark::{Postmark, Sender};
 use crate::role::{Asker, asker, wait_for_reply};
@@ -137,6 +137,10 @@ impl<A: Handler<M>, M: Message> Receive<M> for ActorCell<A> {
 
     fn load(&self) -> usize {
         self.mailbox.load()
+    }
+
+    fn room(&self) -> Room {
+        self.mailbox.room_now()
     }
 
     fn post(self: Arc<Self>, message: M) -> Posted

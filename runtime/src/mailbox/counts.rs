@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::words::Room;
 use super::{Inner, Mailbox};
 use crate::core::sync::Ordering;
 use crate::postmark::Postmark;
@@ -78,6 +79,20 @@ impl<E, L: Copy> Mailbox<E, L> {
     pub(crate) fn depth(&self) -> usize {
         self.inner
             .with(|inner| (inner.enqueued - self.taken.load(Ordering::Acquire)) as usize)
+    }
+
+    /// Returns whether a message that came now would be queued.
+    pub(crate) fn room_now(&self) -> Room {
+        self.inner.with(|inner| {
+            if !inner.open {
+                return Room::Closed;
+            }
+            let level = inner.enqueued - self.made_room().load(Ordering::Acquire);
+            match !inner.someone_waits && level < u64::from(self.capacity) {
+                true => Room::Free,
+                false => Room::Full,
+            }
+        })
     }
 
     /// Returns the number of messages that are queued or in hand.

@@ -53,6 +53,15 @@ pub(crate) enum Control {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct Ticket(pub(super) u64);
 
+/// Whether a message that came now would be queued.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Room {
+    Free,
+    /// Or somebody waits.
+    Full,
+    Closed,
+}
+
 /// What became of a message that was offered.
 pub(crate) enum Admission<E, L> {
     /// It is queued; whoever offered it makes that life ready.

@@ -11,7 +11,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use super::buffer::Key;
 use super::consumer::{Consumer, Fate, drop_guarded};
 use super::facts::{Facts, Panicked, Published, author};
-use super::group::{Group, hash, of_key};
+use super::group::{Group, Groups, hash, of_key};
 use super::meter::{Meter, Meters};
 use super::required::Required;
 use super::retained::Retained;
@@ -37,7 +37,7 @@ pub(crate) struct Board<E: Event> {
 struct Table<E: Event> {
     roles: HashMap<usize, Vec<Entry<E>>, RandomState>,
     meters: Meters,
-    groups: HashMap<Arc<str>, Arc<Group>>,
+    groups: Groups,
     next: u64,
     /// Those that take events of any key and subject, in the order in which they are given them.
     any: BTreeMap<Rank, Arc<Listener<E>>>,
@@ -94,7 +94,7 @@ impl<E: Event> Board<E> {
             table: RwLock::new(Table {
                 roles: HashMap::default(),
                 meters: Meters::default(),
-                groups: HashMap::new(),
+                groups: Groups::new(),
                 next: 0,
                 any: BTreeMap::new(),
                 list: Arc::default(),
@@ -133,10 +133,8 @@ impl<E: Event> Board<E> {
                 (consumer, table.next)
             }
         };
-        let group = terms.group.as_ref().map(|(name, share)| {
-            let group = table.groups.entry(Arc::clone(name)).or_default();
-            (Arc::clone(group), *share)
-        });
+        let group = terms.group.as_ref();
+        let group = group.map(|(name, share)| (table.groups.of(name), *share));
         let listener = Arc::new(Listener {
             consumer: Arc::clone(&consumer),
             role,
@@ -195,7 +193,6 @@ impl<E: Event> Board<E> {
             table.roles.remove(&role);
         }
         let list = table.unlist(&entry.listener);
-        table.forget_groups();
         drop(table);
         drop(list);
         entry.consumer.end(DropReason::Unsubscribed);
@@ -206,7 +203,6 @@ impl<E: Event> Board<E> {
         let mut table = self.table.write();
         let entries = table.roles.remove(&role).unwrap_or_default();
         let lists: Vec<_> = entries.iter().map(|e| table.unlist(&e.listener)).collect();
-        table.forget_groups();
         drop(table);
         drop(lists);
         for entry in entries {
@@ -397,10 +393,6 @@ impl<E: Event> Table<E> {
         self.is_old = true;
         std::mem::take(&mut self.list)
     }
-
-    fn forget_groups(&mut self) {
-        self.groups.retain(|_, group| Arc::strong_count(group) > 1);
-    }
 }
 
 impl<E: Event> Listener<E> {
@@ -553,12 +545,16 @@ impl<E: Event> Round<'_, E> {
         let n = members.len();
         let chosen = match share {
             _ if n < 2 => 0,
-            Share::RoundRobin => group.in_turn(n, |i| !members[i].consumer.is_behind()),
-            Share::LeastLoaded => group.least(n, |i| members[i].consumer.load()),
+            Share::RoundRobin => group.in_turn(n, |i| members[i].consumer.fit()),
+            Share::LeastLoaded => group.least(n, |i| {
+                let consumer = &members[i].consumer;
+                (consumer.fit(), consumer.load())
+            }),
             // What cannot tell its key has none.
             Share::ByKey => {
                 let key = self.facts.key().unwrap_or_default();
-                of_key(key, members.iter().map(|member| member.hash))
+                let hashes = members.iter().map(|member| member.hash);
+                of_key(key, hashes, |i| members[i].consumer.is_open())
             }
         };
         members.get(chosen).copied()

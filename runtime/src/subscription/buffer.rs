@@ -103,7 +103,7 @@ impl<T, W> Buffer<T, W> {
         self.overflow == EventOverflow::LatestPerKey
     }
 
-    fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.places.len() - self.extra.len() < self.length
     }
 

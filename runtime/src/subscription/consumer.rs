@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep};
 
 use super::buffer::{Buffer, Kept, Key, Lost};
+use super::group::Fit;
 use super::meter::Meter;
 use super::required::{Holder, Waiting};
 use super::{DropReason, EventOverflow, Gap};
@@ -24,7 +25,7 @@ use crate::dead_letter::DeadLetterReason;
 use crate::entry::{Offered, Receive};
 use crate::envelope::Parcel;
 use crate::failure::guarded;
-use crate::mailbox::words::{GivenUp, Ticket, WhenFull};
+use crate::mailbox::words::{GivenUp, Room, Ticket, WhenFull};
 use crate::registry::Counts;
 use crate::{Event, EventId, Recipient};
 
@@ -142,6 +143,31 @@ impl<E: Event> Consumer<E> {
             false => 0,
         };
         self.to.load() + kept
+    }
+
+    /// How an event would fare that came now.
+    pub(super) fn fit(&self) -> Fit {
+        let room = self.to.room();
+        if room == Room::Closed {
+            return Fit::Never;
+        }
+        if room == Room::Free && !self.is_behind() {
+            return Fit::Now;
+        }
+        let state = self.state.lock();
+        let has_room = match state.buffer.length() {
+            0 => room == Room::Free,
+            _ => state.buffer.has_room(),
+        };
+        match has_room && state.over.is_none() {
+            true => Fit::Later,
+            false => Fit::Never,
+        }
+    }
+
+    /// Whether its actor takes anything any more.
+    pub(super) fn is_open(&self) -> bool {
+        self.to.room() != Room::Closed
     }
 
     /// An author's code panicked over an event that was, or may have been, for this subscription.

@@ -62,10 +62,10 @@ async fn who_is_behind_is_passed_over_and_those_outside_have_all() {
     }
     let parts_then = parts(&script.log, 4);
     assert_eq!((parts_then[0], parts_then[3]), (0, 30));
-    assert_eq!(parts_then[1] + parts_then[2], 27, "two queued and one kept");
+    assert_eq!(parts_then[1] + parts_then[2], 28, "two are queued");
     script.gate.add_permits(1);
     settle().await;
-    assert_eq!(parts(&script.log, 4), [3, 0, 0, 0]);
+    assert_eq!(parts(&script.log, 4), [2, 0, 0, 0]);
     let counted = counted(&system, "readings");
     assert_eq!((counted.delivered, counted.lag), (30, 0));
 }
@@ -175,4 +175,52 @@ async fn a_group_has_the_priority_of_its_first() {
     }
     assert_eq!(system.publish(Reading(ROOM, 0)).delivered, 2);
     assert_eq!(script.log.take()[..3], ["member 5", "member 0", "single"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_is_given_nothing_while_another_is_there() {
+    for share in [Share::RoundRobin, Share::LeastLoaded, Share::ByKey] {
+        let script = Script::default();
+        let (system, team) = members(3, 64, &script).await;
+        join(&team, share).await;
+        hold(&team[0], &script).await;
+        let app = system.supervisor("app").unwrap();
+        let stopped = tokio::spawn(async move { app.stop_child("n0").await });
+        settle().await;
+        script.log.clear();
+        for room in ROOMS {
+            let delivery = system.publish(Reading(room, 1));
+            assert_eq!((delivery.delivered, delivery.dropped), (1, 0), "{share:?}");
+        }
+        script.gate.add_permits(1);
+        stopped.await.unwrap().unwrap();
+        settle().await;
+        let parts = parts(&script.log, 3);
+        assert_eq!(parts[1] + parts[2], ROOMS.len(), "{share:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_would_lose_it_is_passed_over_while_another_has_room() {
+    for share in [Share::RoundRobin, Share::LeastLoaded] {
+        for buffer in [0, 1] {
+            let script = Script::default();
+            let (system, team) = members(2, 2, &script).await;
+            for member in &team {
+                subscribe(member, readings().group("team", share).buffer(buffer)).await;
+            }
+            hold(&team[0], &script).await;
+            for n in 0..30 {
+                let _ = system.publish(Reading(ROOM, n));
+                settle().await;
+            }
+            let counted = counted(&system, "readings");
+            assert!(
+                counted.dropped.is_empty(),
+                "{share:?} of {buffer}: {counted:?}"
+            );
+            script.gate.add_permits(1);
+            settle().await;
+        }
+    }
 }
