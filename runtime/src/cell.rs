@@ -379,16 +379,34 @@ impl<A: Actor> ActorCell<A> {
 
     /// Ends the subscription of this name, if this life may.
     pub(crate) fn unsubscribe_from<E: Event>(&self, incarnation: u64, name: &str) {
-        if self.mailbox.is_read_by(incarnation) {
-            let registry = &self.system.registry;
-            registry.unsubscribe_from::<E>(self.identity(), name);
+        let Some(extras) = self.known_extras() else {
+            return;
+        };
+        // Held so that a life that is cut off meanwhile takes nothing from the next one: that subscribes behind it.
+        let topics = extras.topics.lock();
+        if !self.mailbox.is_read_by(incarnation) {
+            return;
+        }
+        let registry = &self.system.registry;
+        let ended = registry.unsubscribe_from::<E>(self.identity(), name);
+        drop(topics);
+        if let Some(ended) = ended {
+            ended.finish();
         }
     }
 
     pub(crate) fn unsubscribe<E: Event>(&self, incarnation: u64) {
-        if self.mailbox.is_read_by(incarnation) {
-            self.system.registry.unsubscribe::<E>(self.identity());
+        let Some(extras) = self.known_extras() else {
+            return;
+        };
+        // As in `unsubscribe_from`.
+        let topics = extras.topics.lock();
+        if !self.mailbox.is_read_by(incarnation) {
+            return;
         }
+        let left = self.system.registry.unsubscribe::<E>(self.identity());
+        drop(topics);
+        drop(left);
     }
 
     /// Calls `f` with what the role holds in tables of names, if this life may act for it; under a lock of the role's.

@@ -27,7 +27,7 @@ use crate::flow::Type;
 use crate::mailbox::words::WhenFull;
 use crate::role::Role;
 use crate::subscribers::Subscribers;
-use crate::subscription::board::{Board, Subscribed};
+use crate::subscription::board::{Board, Subscribed, Unsubscribed};
 use crate::subscription::meter::Meter;
 use crate::{DropReason, Event, EventId, Path, Subscription, SupervisionEvent};
 
@@ -92,8 +92,6 @@ pub(crate) trait AnyTopic: Send + Sync {
     fn look(&self);
     /// The system has ended.
     fn end(&self);
-    /// Ends the plain subscription of a role.
-    fn unsubscribe(&self, role: usize);
     /// Ends all subscriptions of a role; it runs authors' code.
     fn unsubscribe_all(&self, role: usize, why: DropReason);
     fn into_any(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
@@ -221,8 +219,9 @@ impl Registry {
         topic
     }
 
-    pub(crate) fn unsubscribe<E: Event>(&self, role: usize) {
-        self.topic::<E>().unsubscribe(role);
+    /// Ends a plain subscription; what is left of it is to be dropped when no lock is held.
+    pub(crate) fn unsubscribe<E: Event>(&self, role: usize) -> impl Sized + use<E> {
+        self.topic::<E>().subscribers.remove(role)
     }
 
     /// Adds a subscription with terms, or changes its terms; returns the topic for the end of the role.
@@ -241,10 +240,14 @@ impl Registry {
         (topic, subscribed)
     }
 
-    pub(crate) fn unsubscribe_from<E: Event>(&self, role: usize, name: &str) {
-        if let Some(board) = self.topic::<E>().board.get() {
-            board.unsubscribe(role, name);
-        }
+    /// Ends the subscription of this name.
+    pub(crate) fn unsubscribe_from<E: Event>(
+        &self,
+        role: usize,
+        name: &str,
+    ) -> Option<Unsubscribed<E>> {
+        let topic = self.topic::<E>();
+        topic.board.get()?.unsubscribe(role, name)
     }
 
     /// The system has ended: lets go of what might keep it.
@@ -585,12 +588,8 @@ impl<E: Event> AnyTopic for Topic<E> {
         }
     }
 
-    fn unsubscribe(&self, role: usize) {
-        self.subscribers.remove(role);
-    }
-
     fn unsubscribe_all(&self, role: usize, why: DropReason) {
-        self.subscribers.remove(role);
+        drop(self.subscribers.remove(role));
         if let Some(board) = self.board.get() {
             board.unsubscribe_all(role, why);
         }

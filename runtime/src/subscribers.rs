@@ -33,6 +33,12 @@ struct Table<S: ?Sized> {
     left: usize,
 }
 
+/// Who has left, and the list that had it.
+pub(crate) struct Left<S: ?Sized> {
+    _gone: Option<Arc<S>>,
+    _old: Option<Arc<Vec<Arc<S>>>>,
+}
+
 impl<S: ?Sized> Default for Subscribers<S> {
     fn default() -> Self {
         Subscribers {
@@ -62,20 +68,22 @@ impl<S: ?Sized> Subscribers<S> {
     }
 
     /// Takes one out; an event that is published from here on does not reach it.
-    pub(crate) fn remove(&self, role: usize) {
+    ///
+    /// With it may go what an author made: what is returned is to be dropped when no lock is held.
+    #[must_use = "it is to be dropped when no lock is held"]
+    pub(crate) fn remove(&self, role: usize) -> Option<Left<S>> {
         let mut table = self.table.lock();
-        let Some(place) = table.places.remove(&role) else {
-            return;
-        };
+        let place = table.places.remove(&role)?;
         let gone = table.in_order.remove(&place);
         table.left += 1;
         self.is_old.store(true, Ordering::Release);
         let listed = self.list.load().len();
         let is_due = listed > 0 && (listed <= SHORT || table.left * 2 >= listed);
         let old = is_due.then(|| self.renew(&mut table));
-        // With them may go what an author made: not under the lock.
-        drop(table);
-        drop((gone, old));
+        Some(Left {
+            _gone: gone,
+            _old: old,
+        })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -121,8 +129,8 @@ mod tests {
             subscribers.add(n, &Arc::new(n));
         }
         assert_eq!(numbers(&subscribers), [3, 1, 2]);
-        subscribers.remove(1);
-        subscribers.remove(7);
+        drop(subscribers.remove(1));
+        assert!(subscribers.remove(7).is_none());
         assert_eq!((numbers(&subscribers), subscribers.len()), (vec![3, 2], 2));
         subscribers.add(1, &Arc::new(1));
         assert_eq!(numbers(&subscribers), [3, 2, 1]);
@@ -138,7 +146,7 @@ mod tests {
         drop(subscribers.all());
         let held = || all.iter().filter(|n| Arc::strong_count(n) > 1).count();
         for n in 0..all.len() {
-            subscribers.remove(n);
+            drop(subscribers.remove(n));
             let there = all.len() - n - 1;
             assert!(held() <= SHORT.max(2 * there + 2), "{} of {there}", held());
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use greenroom::Metric;
 use greenroom::prelude::*;
+use greenroom::{Metric, SubscribeError, Subscription};
 use greenroom_it::*;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -179,6 +179,95 @@ async fn a_life_that_was_cut_off_cannot_subscribe() {
     is_done.await.unwrap();
     let delivery = system.publish(Happened(1));
     assert_eq!(delivery.dropped, 0, "a role that is gone is subscribed");
+    system.stop().await;
+}
+
+#[tokio::test]
+async fn a_life_that_was_cut_off_is_told_that_it_does_not_subscribe() {
+    let script = Script::default();
+    let tree = Supervisor::one_for_one("app").child(Supervisor::dynamic("pool"));
+    let system = System::builder().workers(4).start(tree).await.unwrap();
+    let pool = system.supervisor("app/pool").unwrap();
+    let it = pool
+        .start_child(Scripted::spec("it", script.clone()).stop_within(Duration::ZERO))
+        .await
+        .unwrap();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let (entered, is_in) = tokio::sync::oneshot::channel();
+    let (done, is_done) = tokio::sync::oneshot::channel();
+    it.tell(with(move |cx| {
+        let _ = entered.send(());
+        let _ = released.recv();
+        let terms = Subscription::<Happened>::new("late");
+        let _ = done.send(cx.subscribe_with(terms));
+    }))
+    .await
+    .unwrap();
+    is_in.await.unwrap();
+    let _ = pool.stop_child("it").await;
+    release.send(()).unwrap();
+    let error = is_done.await.unwrap().unwrap_err();
+    assert!(
+        matches!(&error, SubscribeError::Ended { path, subscription }
+            if path.as_str() == "app/pool/it" && &**subscription == "late"),
+        "{error:?}"
+    );
+    assert_eq!(
+        error.to_string(),
+        "app/pool/it does not subscribe as \"late\": this life of it is over; its next one subscribes for itself"
+    );
+    let delivery = system.publish(Happened(1));
+    assert_eq!((delivery.delivered, delivery.dropped), (0, 0));
+    system.stop().await;
+}
+
+/// A life is cut off while its filter looks at what is replayed to it; the next one has that once, and in order.
+#[tokio::test]
+async fn what_is_replayed_to_a_life_that_was_cut_off_does_not_come_to_the_next() {
+    let script = Script::default();
+    let tree = Supervisor::one_for_all("app")
+        .backoff(Backoff::none())
+        .child(Scripted::spec("it", script.clone()).stop_within(Duration::ZERO))
+        .child(Scripted::spec("other", script.clone()));
+    let system = System::builder().workers(4).start(tree).await.unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    let other = system.find::<Scripted>("app/other").unwrap();
+    let _ = system.publish(Level("a", 1));
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let (entered, mut is_in) = tokio::sync::mpsc::unbounded_channel();
+    let (done, is_done) = tokio::sync::oneshot::channel();
+    let levels = || Subscription::<Level>::new("levels").replay();
+    it.tell(with(move |cx| {
+        let blocks = levels().filter(move |_| {
+            let _ = entered.send(());
+            let _ = released.lock().map(|released| released.recv());
+            true
+        });
+        let _ = done.send(cx.subscribe_with(blocks).is_ok());
+    }))
+    .await
+    .unwrap();
+    is_in.recv().await.unwrap();
+    other.tell(Fail("bust")).await.unwrap();
+    caught_up(&it).await;
+    it.ask(with(move |cx| cx.subscribe_with(levels()).unwrap()))
+        .await
+        .unwrap();
+    caught_up(&it).await;
+    assert_eq!(system.publish(Level("a", 2)).delivered, 1);
+    caught_up(&it).await;
+    release.send(()).unwrap();
+    assert!(is_done.await.unwrap());
+    caught_up(&it).await;
+    let log = script.log.take();
+    let heard: Vec<&str> = log
+        .iter()
+        .map(String::as_str)
+        .filter(|line| line.starts_with("it: a"))
+        .collect();
+    assert_eq!(heard, ["it: a 1", "it: a 2"]);
+    until(|| system.ledger().is_balanced()).await;
     system.stop().await;
 }
 

@@ -69,6 +69,8 @@ struct Listener<E: Event> {
     terms: Subscription<E>,
     role: usize,
     rank: Rank,
+    /// A number that rises with each change of terms.
+    edition: u64,
     group: Option<(Arc<Group>, Share)>,
     /// Of its actor and its name, the same in each life and each run.
     hash: u64,
@@ -129,16 +131,18 @@ impl<E: Event> Board<E> {
                 let counts = Arc::clone(&self.counts);
                 let room = (terms.overflow, terms.buffer);
                 let consumer = Consumer::new((Arc::clone(to), role), name, meter, counts, room);
-                table.next += 1;
-                (consumer, table.next)
+                (consumer, table.next + 1)
             }
         };
+        table.next += 1;
+        let edition = table.next;
         let group = terms.group.as_ref();
         let group = group.map(|(name, share)| (table.groups.of(name), *share));
         let listener = Arc::new(Listener {
             consumer: Arc::clone(&consumer),
             role,
             rank: (Reverse(terms.priority), place),
+            edition,
             group,
             hash: hash((to.path().as_str(), &*terms.name)),
             terms,
@@ -169,7 +173,7 @@ impl<E: Event> Board<E> {
             .filter(|_| replayed != incarnation)
             .map(|retained| {
                 let events = retained.all();
-                (consumer.fill(events.len()), events)
+                (consumer.fill(edition, events.len()), events)
             });
         Subscribed {
             listener,
@@ -180,22 +184,17 @@ impl<E: Event> Board<E> {
     }
 
     /// Ends the subscription of this name.
-    pub(crate) fn unsubscribe(&self, role: usize, name: &str) {
+    pub(crate) fn unsubscribe(&self, role: usize, name: &str) -> Option<Unsubscribed<E>> {
         let mut table = self.table.write();
-        let Some(entries) = table.roles.get_mut(&role) else {
-            return;
-        };
-        let Some(known) = entries.iter().position(|e| *e.listener.terms.name == *name) else {
-            return;
-        };
+        let entries = table.roles.get_mut(&role)?;
+        let mut known = entries.iter();
+        let known = known.position(|e| *e.listener.terms.name == *name)?;
         let entry = entries.swap_remove(known);
         if entries.is_empty() {
             table.roles.remove(&role);
         }
-        let list = table.unlist(&entry.listener);
-        drop(table);
-        drop(list);
-        entry.consumer.end(DropReason::Unsubscribed);
+        let _list = table.unlist(&entry.listener);
+        Some(Unsubscribed { entry, _list })
     }
 
     /// Ends all subscriptions of a role.
@@ -440,25 +439,42 @@ impl<E: Event> Listener<E> {
     }
 }
 
+/// What is left to be done for a subscription that was ended, when no lock is held.
+#[must_use = "it is to be finished when no lock is held"]
+pub(crate) struct Unsubscribed<E: Event> {
+    entry: Entry<E>,
+    _list: Arc<Listeners<E>>,
+}
+
+impl<E: Event> Unsubscribed<E> {
+    pub(crate) fn finish(self) {
+        self.entry.consumer.end(DropReason::Unsubscribed);
+    }
+}
+
 impl<E: Event> Subscribed<E> {
     /// Puts the terms in force and replays what is retained.
     pub(crate) fn finish(self) {
         let Listener {
-            consumer, terms, ..
+            consumer,
+            terms,
+            edition,
+            ..
         } = &*self.listener;
-        consumer.change((terms.overflow, terms.buffer), terms.gaps_to.clone());
+        let room = (terms.overflow, terms.buffer);
+        consumer.change(*edition, room, terms.gaps_to.clone());
         let Some((first, events)) = self.replay else {
             return;
         };
         for (place, published) in (first..).zip(&events) {
             let facts = Facts::new(&published.event, published.origin.as_ref());
             match self.listener.replayed(&facts) {
-                Ok(Some((copy, key))) => consumer.replay(place, copy, key),
+                Ok(Some((copy, key))) => consumer.replay(*edition, place, copy, key),
                 Ok(None) => {}
                 Err(Panicked) => consumer.panicked(&published.event, facts.id()),
             }
         }
-        consumer.filled();
+        consumer.filled(*edition);
         for event in events {
             drop_guarded(event);
         }

@@ -51,8 +51,10 @@ struct State<E: Event> {
     is_pumping: bool,
     /// The mailbox has let the head in, or given it back; or the same of a notice.
     is_woken: bool,
-    /// What is replayed comes first.
-    is_filling: bool,
+    /// What is replayed comes first; by the edition of the terms that it is replayed for.
+    filling: Option<u64>,
+    /// Of the latest terms: who was cut off while it subscribed may come to it later than the next life.
+    edition: u64,
     /// The subscription has ended, and this is what becomes of events that come all the same.
     over: Option<DropReason>,
     gaps: Gaps,
@@ -116,7 +118,8 @@ impl<E: Event> Consumer<E> {
                 evicted: None,
                 is_pumping: false,
                 is_woken: false,
-                is_filling: false,
+                filling: None,
+                edition: 0,
                 over: None,
                 gaps: Gaps {
                     to: None,
@@ -240,7 +243,7 @@ impl<E: Event> Consumer<E> {
             self.lose(Kept::new(Some(event), key, waits), why, false);
             return Fate::Over;
         }
-        let is_free = state.buffer.is_empty() && !state.is_pumping && !state.is_filling;
+        let is_free = state.buffer.is_empty() && !state.is_pumping && state.filling.is_none();
         if is_free && state.buffer.length() == 0 && !holds {
             drop(state);
             return self.offer_once(event);
@@ -307,15 +310,22 @@ impl<E: Event> Consumer<E> {
 
     // ===== terms =====
 
-    /// Takes other terms; what is kept stays, as far as they have room for it.
+    /// Takes other terms, unless it has later ones; what is kept stays, as far as they have room for it.
     pub(super) fn change(
         self: &Arc<Self>,
+        edition: u64,
         (overflow, length): (EventOverflow, usize),
         gaps_to: Option<Recipient<Gap>>,
     ) {
         let to = gaps_to.as_ref().map(Recipient::receiver);
         let is_own = to.is_some_and(|to| to.same_role(self.role));
         let mut state = self.state.lock();
+        if edition < state.edition {
+            return;
+        }
+        state.edition = edition;
+        // Who was cut off in the middle of that may never come back to it.
+        state.filling = state.filling.filter(|filling| *filling == edition);
         let mut lost = state.buffer.change(overflow, length);
         state.over = None;
         state.gaps.is_own = is_own;
@@ -335,6 +345,8 @@ impl<E: Event> Consumer<E> {
         let mut state = self.state.lock();
         self.is_behind.store(true, Ordering::Release);
         state.over = Some(why);
+        state.edition = u64::MAX;
+        state.filling = None;
         let mut lost = state.buffer.clear(why);
         state.sort_out(&mut lost);
         state.gaps.due = None;
@@ -350,29 +362,32 @@ impl<E: Event> Consumer<E> {
     }
 
     /// Keeps places for what is to be replayed; nothing moves until [`filled`](Self::filled).
-    pub(super) fn fill(&self, n: usize) -> u64 {
+    pub(super) fn fill(&self, edition: u64, n: usize) -> u64 {
         let mut state = self.state.lock();
         self.is_behind.store(true, Ordering::Release);
-        state.is_filling = true;
+        state.edition = edition;
+        state.filling = Some(edition);
         state.buffer.reserve(n)
     }
 
-    /// Puts one into its place.
-    pub(super) fn replay(&self, place: u64, event: Parcel<E>, key: Key) {
-        self.meter.matched();
-        self.meter.keep(1);
+    /// Puts one into its place, unless the subscription has ended or has later terms.
+    pub(super) fn replay(&self, edition: u64, place: u64, event: Parcel<E>, key: Key) {
         let kept = Kept::new(Some(event), key, None);
         let mut state = self.state.lock();
-        if let Some(why) = state.over {
-            drop(state);
-            self.lose(kept, why, false);
-        } else {
+        if state.filling == Some(edition) {
+            self.meter.matched();
+            self.meter.keep(1);
             state.buffer.put_extra(place, kept);
+            return;
         }
+        drop(state);
+        drop_guarded(kept.event);
     }
 
-    pub(super) fn filled(self: &Arc<Self>) {
-        self.state.lock().is_filling = false;
+    pub(super) fn filled(self: &Arc<Self>, edition: u64) {
+        let mut state = self.state.lock();
+        state.filling = state.filling.filter(|filling| *filling != edition);
+        drop(state);
         self.pump();
     }
 
@@ -431,7 +446,7 @@ impl<E: Event> Consumer<E> {
                 state.is_pumping = false;
                 let is_idle = state.buffer.is_empty()
                     && state.gaps.due.is_none()
-                    && !state.is_filling
+                    && state.filling.is_none()
                     && state.over.is_none();
                 if is_idle {
                     self.is_behind.store(false, Ordering::Release);
@@ -617,7 +632,7 @@ impl<E: Event> State<E> {
     /// Whether the first event may go on its way: not before a notice that has its place before it.
     fn may_offer(&self) -> bool {
         let is_told = !self.gaps.is_own || self.gaps.line.is_none();
-        is_told && !self.is_filling && matches!(self.head, Head::None)
+        is_told && self.filling.is_none() && matches!(self.head, Head::None)
     }
 
     /// Takes note that an event is missing; whether there is something to be told of it.
