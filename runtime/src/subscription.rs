@@ -342,8 +342,10 @@ impl<E: Event> Subscription<E> {
     ///
     /// They come before all that is published from here on: none is missed in
     /// between, and none comes twice. Each life of the actor has them
-    /// once, behind what is queued for it; so what a life had not handled when it
-    /// failed may come to the next one twice, once from the queue and once as the last of its key.
+    /// once, behind what is queued for it, or again where it begins anew after it was
+    /// [disconnected](EventOverflow::Disconnect) or had unsubscribed. So what a life had not handled when it
+    /// failed may come to the next one twice, once from the queue and once as the last of its key; and so may what
+    /// came under terms without replay.
     #[must_use]
     pub fn replay(mut self) -> Self {
         self.replay = true;

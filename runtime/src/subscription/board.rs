@@ -59,7 +59,7 @@ struct Entry<E: Event> {
     consumer: Arc<Consumer<E>>,
     listener: Arc<Listener<E>>,
     is_listed: bool,
-    /// The life that was replayed to.
+    /// The life that was replayed to; 0 is none.
     replayed: u64,
 }
 
@@ -138,6 +138,7 @@ impl<E: Event> Board<E> {
         let edition = table.next;
         let group = terms.group.as_ref();
         let group = group.map(|(name, share)| (table.groups.of(name), *share));
+        let is_replay = terms.replay;
         let listener = Arc::new(Listener {
             consumer: Arc::clone(&consumer),
             role,
@@ -147,22 +148,22 @@ impl<E: Event> Board<E> {
             hash: hash((to.path().as_str(), &*terms.name)),
             terms,
         });
+        let now = if is_replay { incarnation } else { 0 };
         let (before, replayed) = match known {
             Some(i) => {
                 let entry = &mut entries[i];
                 let before = std::mem::replace(&mut entry.listener, Arc::clone(&listener));
                 entry.is_listed = true;
-                (
-                    Some(before),
-                    std::mem::replace(&mut entry.replayed, incarnation),
-                )
+                let replayed = entry.replayed;
+                entry.replayed = replayed.max(now);
+                (Some(before), replayed)
             }
             None => {
                 entries.push(Entry {
                     consumer: Arc::clone(&consumer),
                     listener: Arc::clone(&listener),
                     is_listed: true,
-                    replayed: incarnation,
+                    replayed: now,
                 });
                 (None, 0)
             }
@@ -217,7 +218,11 @@ impl<E: Event> Board<E> {
         let Some(entry) = entries.find(|e| Arc::ptr_eq(&e.listener, listener)) else {
             return;
         };
-        entry.is_listed = false;
+        if !std::mem::take(&mut entry.is_listed) {
+            return;
+        }
+        // Who begins anew has the last ones first.
+        entry.replayed = 0;
         let list = table.unlist(listener);
         drop(table);
         drop(list);

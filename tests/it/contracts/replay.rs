@@ -83,6 +83,35 @@ async fn what_is_replayed_has_room_and_waits_for_it_in_order() {
     assert_eq!(counted(&system, "levels").dropped, [("full", 2)]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_it_later_has_it_then() {
+    let script = Script::default();
+    let (system, it) = one(8, &script).await;
+    subscribe(&it, Subscription::<Level>::new("levels").key("none")).await;
+    level(&system, "a", 1);
+    subscribe(&it, levels()).await;
+    settle().await;
+    assert_eq!(script.log.take(), ["it: a 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_disconnected_begins_anew_with_the_last_ones() {
+    let script = Script::default();
+    let (system, it) = one(1, &script).await;
+    let terms = levels().when_full(EventOverflow::Disconnect).buffer(0);
+    subscribe(&it, terms.clone()).await;
+    hold(&it, &script).await;
+    assert_eq!(level(&system, "a", 1), 1);
+    assert_eq!(level(&system, "a", 2), 0);
+    assert_eq!(level(&system, "b", 3), 0, "and then it is nobody's");
+    script.gate.add_permits(1);
+    settle().await;
+    assert_eq!(script.log.take(), ["it: hold", "it: a 1"]);
+    subscribe(&it, terms).await;
+    settle().await;
+    assert_eq!(script.log.take(), ["it: a 2", "it: b 3"]);
+}
+
 /// Subscribes at each start.
 struct Late(Log);
 
