@@ -272,6 +272,46 @@ async fn what_is_replayed_to_a_life_that_was_cut_off_does_not_come_to_the_next()
 }
 
 #[tokio::test]
+async fn an_event_that_is_not_retained_is_dropped_under_no_lock() {
+    static SYSTEM: std::sync::Mutex<Option<System>> = std::sync::Mutex::new(None);
+    #[derive(Clone, Debug)]
+    struct Bad(bool);
+    impl Event for Bad {
+        fn key(&self) -> Option<std::borrow::Cow<'_, str>> {
+            assert!(!self.0, "no key");
+            None
+        }
+        fn retained() -> usize {
+            1
+        }
+    }
+    impl Drop for Bad {
+        fn drop(&mut self) {
+            let system = SYSTEM.lock().ok().and_then(|system| system.clone());
+            if let Some(system) = system.filter(|_| self.0) {
+                // It is not to be without end.
+                *SYSTEM.lock().unwrap() = None;
+                let _ = system.publish(Bad(false));
+            }
+        }
+    }
+    let script = Script::default();
+    let system = System::builder()
+        .workers(2)
+        .start(lone(&script))
+        .await
+        .unwrap();
+    *SYSTEM.lock().unwrap() = Some(system.clone());
+    let publisher = {
+        let system = system.clone();
+        std::thread::spawn(move || drop(system.publish(Bad(true))))
+    };
+    until(|| publisher.is_finished()).await;
+    publisher.join().unwrap();
+    system.stop().await;
+}
+
+#[tokio::test]
 async fn the_background_work_of_a_life_is_over_before_the_next_begins() {
     static OVERLAPS: AtomicUsize = AtomicUsize::new(0);
     struct Held(Arc<AtomicBool>);

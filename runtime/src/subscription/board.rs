@@ -282,8 +282,15 @@ impl<E: Event> Board<E> {
                 let origin = facts.origin(has_envelopes.then_some(origins));
                 let copy = facts.copy();
                 let copy = copy.map(|event| Arc::new(Published { event, origin }));
+                let kept = match (key, copy) {
+                    (Ok(key), Ok(copy)) => Some((key, copy)),
+                    (_, copy) => {
+                        drop_guarded(copy);
+                        None
+                    }
+                };
                 let mut retained = retained.lock();
-                if let (Ok(key), Ok(copy)) = (key, copy) {
+                if let Some((key, copy)) = kept {
                     gone = retained.put(key, copy);
                 }
                 self.listeners(&facts)
@@ -396,6 +403,13 @@ impl<E: Event> Table<E> {
     fn forget_list(&mut self) -> Arc<Listeners<E>> {
         self.is_old = true;
         std::mem::take(&mut self.list)
+    }
+}
+
+impl<E: Event> Drop for Listener<E> {
+    fn drop(&mut self) {
+        // Its drop is its author's code, and whoever has the listener last may be anybody: a publisher, a supervisor.
+        drop_guarded(self.terms.filter.take());
     }
 }
 

@@ -196,3 +196,60 @@ impl Handler<Choose> for Listener {
         cx.subscribe_with(Subscription::<Bad>::new("bad").key("bad"))
     }
 }
+
+/// Panics where it is dropped.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("the bomb of a filter");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_filter_whose_drop_panics_harms_nobody() {
+    let script = Script::default();
+    let (system, it) = one(8, &script).await;
+    let armed = |name| {
+        let bomb = Bomb;
+        named(name).filter(move |_| {
+            let _ = &bomb;
+            true
+        })
+    };
+    let arm = with(move |cx| {
+        for name in ["changed", "ended", "stopped"] {
+            cx.subscribe_with(armed(name)).unwrap();
+        }
+        cx.subscribe_with(named("changed")).unwrap();
+        cx.unsubscribe_from::<Reading>("ended");
+    });
+    it.ask(arm).await.unwrap();
+    assert_eq!(system.publish(Reading(ROOM, 1)).delivered, 2);
+    settle().await;
+    assert_eq!(script.log.take(), heard([1, 1]), "the same life");
+    let app = system.supervisor("app").unwrap();
+    app.stop_child("it").await.unwrap();
+    assert!(system.find::<Scripted>("app/it").is_err());
+    assert_eq!(system.publish(Reading(ROOM, 2)).delivered, 0);
+    system.stop().await;
+    assert!(system.ledger().is_balanced());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_does_not_say_its_key_is_published_where_causes_are_kept_too() {
+    let log = Log::default();
+    let tree = Supervisor::one_for_one("app").child(Listener::spec("a", (log.clone(), true)));
+    let system = super::super::builder()
+        .keep_causes(16)
+        .start(tree)
+        .await
+        .unwrap();
+    let bad = Bad {
+        key: true,
+        ..Bad::copy(9)
+    };
+    assert_eq!(system.publish(bad).delivered, 1);
+    settle().await;
+    assert_eq!(sorted(&log), ["a"]);
+}
