@@ -223,9 +223,6 @@ mod snapshot;
 mod sources;
 mod spec;
 mod stop;
-// Until subscriptions are built on it.
-#[cfg_attr(not(test), expect(dead_code))]
-#[expect(unused_imports)]
 mod subject;
 mod subscribers;
 mod subscription;

@@ -2,14 +2,15 @@
 //!
 //! A [`Pattern`] is checked when it is made. An [`Index`] holds subscriptions, each a
 //! pattern, a number and a value, and visits those that match a subject. A [`SharedIndex`]
-//! is one that many threads publish through while others subscribe:
+//! is one that many threads publish through while others subscribe, by its snapshots:
 //!
 //! ```text
 //! let pattern = Pattern::parse("home.*.temperature")?;
 //! index.insert(&pattern, id, value)      -> what was there under this pattern and id
 //! index.remove(&pattern, id)             -> the value, for the caller to drop under no lock
-//! index.matches(subject, &mut out)          clones of the values that match
-//! index.snapshot().visit(subject, |id, value| ..)   the same in place: no lock is held, no value cloned
+//! index.snapshot()                       -> the index as it is now; no lock is held
+//! snapshot.matches(subject, &mut out)       clones of the values that match
+//! snapshot.visit(subject, |id, value| ..)   the same in place: no value is cloned
 //! ```
 //!
 //! What matches is visited in an order that is the same in each run: at each token first
@@ -30,7 +31,7 @@ mod shared;
 mod token;
 
 pub(crate) use index::Index;
-pub(crate) use shared::SharedIndex;
+pub(crate) use shared::{SharedIndex, Snapshot};
 
 /// Stands for one token.
 const ANY: &str = "*";

@@ -81,6 +81,7 @@ impl<T, S: Default> Default for Index<T, S> {
 
 impl<T, S: BuildHasher> Index<T, S> {
     /// How many there are: pairs of a pattern and an id.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.len
     }

@@ -22,7 +22,7 @@ use crate::delivery::Delivery;
 use crate::entry::Receive;
 use crate::envelope::Parcel;
 use crate::registry::Counts;
-use crate::subject::Index;
+use crate::subject::{SharedIndex, Snapshot};
 
 pub(crate) struct Board<E: Event> {
     counts: Arc<Counts>,
@@ -45,8 +45,10 @@ struct Table<E: Event> {
     list: Arc<Listeners<E>>,
     is_old: bool,
     by_key: HashMap<Box<str>, BTreeMap<Rank, Arc<Listener<E>>>, RandomState>,
-    /// Those that take events of any key whose subject matches.
-    by_subject: Index<Arc<Listener<E>>>,
+    /// Those that take events of any key whose subject matches; publishers look them up behind the lock.
+    by_subject: SharedIndex<Arc<Listener<E>>>,
+    /// How many these are.
+    patterns: usize,
 }
 
 type Listeners<E> = Vec<Arc<Listener<E>>>;
@@ -102,7 +104,8 @@ impl<E: Event> Board<E> {
                 list: Arc::default(),
                 is_old: false,
                 by_key: HashMap::default(),
-                by_subject: Index::new(),
+                by_subject: SharedIndex::default(),
+                patterns: 0,
             }),
         }
     }
@@ -272,8 +275,8 @@ impl<E: Event> Board<E> {
     ) -> Round<'a, E> {
         let facts = Facts::new(event, origin);
         let mut gone = None;
-        let list = match &self.retained {
-            None => self.listeners(&facts),
+        let found = match &self.retained {
+            None => self.look_up(&facts),
             Some(retained) => {
                 // All that authors say is asked before the lock.
                 let _ = facts.subject();
@@ -293,10 +296,11 @@ impl<E: Event> Board<E> {
                 if let Some((key, copy)) = kept {
                     gone = retained.put(key, copy);
                 }
-                self.listeners(&facts)
+                self.look_up(&facts)
             }
         };
         drop_guarded(gone);
+        let list = found.listeners(&facts);
         Round {
             is_found: !facts.was_in_vain(),
             board: self,
@@ -308,11 +312,11 @@ impl<E: Event> Board<E> {
         }
     }
 
-    /// All that may want the event, in their order.
-    fn listeners(&self, facts: &Facts<'_, E>) -> Arc<Listeners<E>> {
+    /// All that may want the event, as they are at this moment.
+    fn look_up(&self, facts: &Facts<'_, E>) -> Found<E> {
         loop {
             let table = self.table_for_publishers();
-            let (any_key, any_subject) = (!table.by_key.is_empty(), !table.by_subject.is_empty());
+            let (any_key, any_subject) = (!table.by_key.is_empty(), table.patterns > 0);
             if any_key && !facts.knows_key() || any_subject && !facts.knows_subject() {
                 drop(table);
                 // It is an author's code.
@@ -320,21 +324,16 @@ impl<E: Event> Board<E> {
                 let _ = any_subject.then(|| facts.subject());
                 continue;
             }
-            let mut found: Listeners<E> = Vec::new();
+            let mut of_key: Listeners<E> = Vec::new();
             if any_key && let Ok(Some(key)) = facts.key() {
                 let keyed = table.by_key.get(key).into_iter();
-                found.extend(keyed.flat_map(BTreeMap::values).cloned());
+                of_key.extend(keyed.flat_map(BTreeMap::values).cloned());
             }
-            if any_subject && let Ok(Some(subject)) = facts.subject() {
-                table.by_subject.matches(subject, &mut found);
-            }
-            if found.is_empty() {
-                return Arc::clone(&table.list);
-            }
-            found.extend_from_slice(&table.list);
-            drop(table);
-            found.sort_by_key(|listener| listener.rank);
-            return Arc::new(found);
+            return Found {
+                of_key,
+                by_subject: any_subject.then(|| table.by_subject.snapshot()),
+                list: Arc::clone(&table.list),
+            };
         }
     }
 
@@ -366,7 +365,8 @@ impl<E: Event> Table<E> {
             }
             (None, Some(pattern)) => {
                 let id = rank.1;
-                self.by_subject.insert(pattern, id, Arc::clone(listener));
+                let before = self.by_subject.insert(pattern, id, Arc::clone(listener));
+                self.patterns += usize::from(before.is_none());
                 Arc::default()
             }
             (None, None) => {
@@ -389,7 +389,8 @@ impl<E: Event> Table<E> {
                 Arc::default()
             }
             (None, Some(pattern)) => {
-                self.by_subject.remove(pattern, rank.1);
+                let gone = self.by_subject.remove(pattern, rank.1);
+                self.patterns -= usize::from(gone.is_some());
                 Arc::default()
             }
             (None, None) => {
@@ -403,6 +404,34 @@ impl<E: Event> Table<E> {
     fn forget_list(&mut self) -> Arc<Listeners<E>> {
         self.is_old = true;
         std::mem::take(&mut self.list)
+    }
+}
+
+/// Who may want an event, at the moment when it was looked up.
+struct Found<E: Event> {
+    /// Those of its key.
+    of_key: Listeners<E>,
+    /// Where those of its subject are.
+    by_subject: Option<Snapshot<Arc<Listener<E>>>>,
+    /// Those of any key and subject, in their order.
+    list: Arc<Listeners<E>>,
+}
+
+impl<E: Event> Found<E> {
+    /// All of them, in their order; to be called when no lock is held.
+    fn listeners(self, facts: &Facts<'_, E>) -> Arc<Listeners<E>> {
+        let mut found = self.of_key;
+        if let Some(index) = self.by_subject
+            && let Ok(Some(subject)) = facts.subject()
+        {
+            index.matches(subject, &mut found);
+        }
+        if found.is_empty() {
+            return self.list;
+        }
+        found.extend_from_slice(&self.list);
+        found.sort_by_key(|listener| listener.rank);
+        Arc::new(found)
     }
 }
 
