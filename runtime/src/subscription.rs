@@ -365,7 +365,8 @@ impl<E: Event> Subscription<E> {
 
     /// Lets publishers that [ask for it](crate::Delivery::await_required) wait until this subscription has room.
     ///
-    /// While they do, their event is kept though the buffer may be full. For all
+    /// While they do, their event is kept though the buffer may be full; it still comes to
+    /// [expire](EventOverflow::Wait) or be [replaced](EventOverflow::LatestPerKey). For all
     /// others nothing is different.
     #[must_use]
     pub fn required(mut self) -> Self {

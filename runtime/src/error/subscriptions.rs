@@ -38,7 +38,8 @@ pub enum RequiredError {
         /// How long it was waited for them.
         waited: Duration,
     },
-    /// Some have lost it: they have stopped, or ended their subscription, meanwhile.
+    /// Some have lost it: they have stopped or ended their subscription meanwhile, or their contract says so (its
+    /// time was up, or a later event of its key came).
     Lost {
         /// How many.
         lost: usize,
@@ -69,7 +70,7 @@ impl fmt::Display for RequiredError {
             ),
             RequiredError::Lost { lost } => write!(
                 f,
-                "{lost} required subscriptions have lost the event: they have ended meanwhile"
+                "{lost} required subscriptions have lost the event: they have ended meanwhile, or their contract gave it up"
             ),
         }
     }
