@@ -3,7 +3,7 @@
 //! It is noted only where a mailbox makes a [stamp](crate::Builder::measure_every) anyway, and is one word: the group of
 //! the actor whose code sends, and of which system that is.
 
-use crate::role::current_postmark;
+use crate::role::{current_postmark, sending_for};
 
 /// Who sent a message, and whether it was the first of its mailbox in a tick of the coarse clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +52,11 @@ impl Postmark {
     #[inline]
     pub(crate) fn here() -> Self {
         current_postmark()
+    }
+
+    /// Calls `send` in the name of this one: what that sends is theirs, whoever's code it is.
+    pub(crate) fn sends<R>(self, send: impl FnOnce() -> R) -> R {
+        sending_for(self, send)
     }
 
     /// The same of a message that is the first in its tick: then all such messages are looked at, and not a share.

@@ -1,6 +1,7 @@
 //! What a supervisor needs to know of a child, be it an actor or another supervisor.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -331,9 +332,29 @@ pub(crate) fn wait_after_all(of: &Arc<Node>, asking: &DynAsking) {
 /// Returns the postmark of whose code calls this.
 #[inline]
 pub(crate) fn current_postmark() -> Postmark {
+    if let Some(other) = SENDING_FOR.get() {
+        return other;
+    }
     let postmark = |role: &dyn Role| role.group().map(|group| group.postmark);
     let here = RUNNING.with(|frames| frames.innermost(|role, _| postmark(role)));
     here.flatten().unwrap_or(Postmark::OUTSIDE)
+}
+
+thread_local! {
+    /// In whose name something is sent that was kept for want of room.
+    static SENDING_FOR: Cell<Option<Postmark>> = const { Cell::new(None) };
+}
+
+/// Calls `send` with this as the postmark of whose code calls.
+pub(crate) fn sending_for<R>(postmark: Postmark, send: impl FnOnce() -> R) -> R {
+    struct Back(Option<Postmark>);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            SENDING_FOR.set(self.0);
+        }
+    }
+    let _back = Back(SENDING_FOR.replace(Some(postmark)));
+    send()
 }
 
 fn current_node() -> Option<Arc<Node>> {

@@ -1,8 +1,10 @@
 //! Why is this mailbox full? Whose messages are queued in it, by share.
 
-use greenroom::MailboxInfo;
 use greenroom::prelude::*;
-use greenroom_it::{Do, Happened, Say, Script, Scripted, awaiting, caught_up, hold, until, with};
+use greenroom::{MailboxInfo, Subscription};
+use greenroom_it::{
+    Do, Happened, Hold, Say, Script, Scripted, awaiting, caught_up, hold, until, with,
+};
 
 use super::builder;
 
@@ -142,4 +144,33 @@ async fn an_event_is_its_publishers_and_a_timer_the_actors_own() {
     until(|| crowd.mailbox().depth == 2).await;
     let expected = shares([("Scripted", 500, 0), ("taps", 500, 0)]);
     assert_eq!(crowd.sources(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_was_kept_for_want_of_room_is_its_publishers_whoever_lets_it_in() {
+    let crowd = crowd(2, 1).await;
+    let subscribe = with(|cx| {
+        cx.subscribe_with(Subscription::<Happened>::new("all"))
+            .unwrap()
+    });
+    crowd.it.ask::<Do>(subscribe).await.unwrap();
+    crowd.hold().await;
+    crowd.it.try_tell(Hold).unwrap();
+    let tap = crowd.system.find::<Scripted>(TAP).unwrap();
+    let publish = with(|cx| {
+        let buffered = (0..5).map(|n| cx.publish(Happened(n)).buffered);
+        assert_eq!(buffered.sum::<usize>(), 4);
+    });
+    tap.ask::<Do>(publish).await.unwrap();
+    let expected = shares([("taps", 667, 1), ("_outside", 333, 0)]);
+    assert_eq!(crowd.sources(), expected);
+    // The reader takes one, and so lets the first in line in and the next get in line.
+    crowd.script.gate.add_permits(1);
+    crowd.script.held.acquire().await.unwrap().forget();
+    until(|| crowd.mailbox().waiting_senders == 1).await;
+    assert_eq!(crowd.sources(), shares([("taps", 1000, 1)]));
+    crowd.script.gate.add_permits(1);
+    caught_up(&crowd.it).await;
+    until(|| crowd.system.ledger().queued == 0).await;
+    assert!(crowd.system.ledger().is_balanced());
 }

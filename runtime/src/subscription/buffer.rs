@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use tokio::time::Instant;
 
 use super::{DropReason, EventOverflow};
+use crate::postmark::Postmark;
 
 /// What an event is the latest state of; none is a key of its own.
 pub(super) type Key = Option<Box<str>>;
@@ -21,6 +22,8 @@ pub(super) struct Kept<T, W> {
     expires: Option<Instant>,
     /// Who waits for it to be delivered.
     pub(super) waits: Option<W>,
+    /// Whose code published it, or had it replayed. It is another's that lets it in.
+    pub(super) from: Postmark,
 }
 
 impl<T, W> Kept<T, W> {
@@ -30,6 +33,15 @@ impl<T, W> Kept<T, W> {
             key,
             expires: None,
             waits,
+            from: Postmark::here(),
+        }
+    }
+
+    /// The same with the event, which has come back from its way.
+    pub(super) fn with(self, event: T) -> Self {
+        Kept {
+            event: Some(event),
+            ..self
         }
     }
 }
@@ -176,6 +188,11 @@ impl<T, W> Buffer<T, W> {
         self.fix(place);
         let kept = self.places.get_mut(&place)?;
         kept.event.take().map(|event| (place, event))
+    }
+
+    /// Whose code published the one in this place.
+    pub(super) fn postmark(&self, place: u64) -> Option<Postmark> {
+        self.places.get(&place).map(|kept| kept.from)
     }
 
     /// The place of the first that is not on its way.

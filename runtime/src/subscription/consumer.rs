@@ -26,6 +26,7 @@ use crate::entry::{Offered, Receive};
 use crate::envelope::Parcel;
 use crate::failure::guarded;
 use crate::mailbox::words::{GivenUp, Room, Ticket, WhenFull};
+use crate::postmark::Postmark;
 use crate::registry::Counts;
 use crate::{Event, EventId, Recipient};
 
@@ -259,7 +260,7 @@ impl<E: Event> Consumer<E> {
             state.is_pumping = true;
             state.head = Head::Going;
             drop(state);
-            let fate = self.offer(place, event, until);
+            let fate = self.offer(place, event, until, Postmark::here());
             self.run();
             return fate;
         }
@@ -440,8 +441,10 @@ impl<E: Event> Consumer<E> {
             {
                 let until = state.buffer.expires(place);
                 state.head = Head::Going;
+                let from = state.buffer.postmark(place);
                 drop(state);
-                self.offer(place, event, until);
+                let from = from.unwrap_or_else(Postmark::here);
+                self.offer(place, event, until, from);
             } else {
                 state.is_pumping = false;
                 let is_idle = state.buffer.is_empty()
@@ -460,9 +463,15 @@ impl<E: Event> Consumer<E> {
         Waker::from(Arc::clone(self))
     }
 
-    /// Sends the first event on its way.
-    fn offer(self: &Arc<Self>, place: u64, event: Parcel<E>, until: Option<Instant>) -> Fate {
-        let event = match self.tell(event) {
+    /// Sends the first event on its way, for whoever published it.
+    fn offer(
+        self: &Arc<Self>,
+        place: u64,
+        event: Parcel<E>,
+        until: Option<Instant>,
+        from: Postmark,
+    ) -> Fate {
+        let event = match from.sends(|| self.tell(event)) {
             Ok(()) => return self.let_in(place),
             Err(event) => event,
         };
@@ -471,7 +480,7 @@ impl<E: Event> Consumer<E> {
             Some(until) => WhenFull::WaitUntil(waker, until),
             None => WhenFull::WaitOrDrop(waker),
         };
-        match self.to.offer(event, when_full) {
+        match from.sends(|| self.to.offer(event, when_full)) {
             Offered::Accepted => self.let_in(place),
             Offered::Waiting(ticket) => {
                 self.meter.enter_line();
@@ -521,8 +530,8 @@ impl<E: Event> Consumer<E> {
         let kept = state.take_head(place);
         state.miss(place, why);
         drop(state);
-        let waits = kept.and_then(|kept| kept.waits);
-        self.lose(Kept::new(Some(event), None, waits), why, true);
+        let kept = kept.unwrap_or_else(|| Kept::new(None, None, None));
+        self.lose(kept.with(event), why, true);
         Fate::Dropped
     }
 
@@ -532,7 +541,7 @@ impl<E: Event> Consumer<E> {
         match self.to.give_up(ticket, GivenUp::Lost) {
             Some(parcel) => {
                 self.state.lock().miss(place, why);
-                self.lose(Kept::new(Some(parcel), None, kept.waits), why, true);
+                self.lose(kept.with(parcel), why, true);
             }
             None => {
                 self.meter.unkeep();
@@ -562,7 +571,8 @@ impl<E: Event> Consumer<E> {
         self.counts.dropped(why);
         if let Some(event) = kept.event {
             if let Some(reason) = why.dead_letter() {
-                self.to.lost(&event.message, reason, event_id(&event));
+                let id = event_id(&event);
+                kept.from.sends(|| self.to.lost(&event.message, reason, id));
             }
             drop_guarded(event);
         }
