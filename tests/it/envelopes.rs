@@ -303,6 +303,8 @@ async fn what_went_through_a_buffer_is_the_cause_of_what_its_handler_publishes()
     let system = readers_on(builder().keep_causes(100), [("it", slow)]).await;
     system.publish(Measured(0));
     until(|| seen.len() == 1).await;
+    // It is in hand, and what it publishes is queued.
+    until(|| system.ledger().queued == 2).await;
     let kept: Vec<usize> = (1..=4)
         .map(|n| system.publish(Measured(n)).buffered)
         .collect();
