@@ -34,6 +34,7 @@ use crate::metrics::Decision;
 use crate::role::{
     Boss, Ended, Launched, Note, RestartReason, Role, Standing, current_actor, with_current_actor,
 };
+use crate::shared::Shared;
 use crate::simulation::Step;
 use crate::snapshot::{ActorState, ChildCounts};
 use crate::supervisor::{Settings, SupervisorCell};
@@ -166,8 +167,15 @@ impl Lead {
     }
 
     /// A child has ended, and nothing of that life is left: the law decides here and now, or the task sees to it.
-    pub(crate) fn ended(self: &Arc<Self>, id: ChildId, incarnation: u64, ended: Ended) {
-        if let Some((again, decision)) = self.relaunch(id, incarnation, ended) {
+    pub(crate) fn ended(
+        self: &Arc<Self>,
+        system: &Shared,
+        (id, incarnation): (ChildId, u64),
+        ended: Ended,
+    ) {
+        // Before the lock: it may be asked of an author's code.
+        let is_seen = system.is_seen(Decision::Restart.level());
+        if let Some((again, decision)) = self.relaunch((id, incarnation), ended, is_seen) {
             Self::go_on(again, decision.as_ref());
         }
     }
@@ -210,9 +218,9 @@ impl Lead {
     /// Begins the next life if the law says so and nothing stands against it, or else writes a note.
     fn relaunch(
         self: &Arc<Self>,
-        id: ChildId,
-        incarnation: u64,
+        (id, incarnation): (ChildId, u64),
         ended: Ended,
+        is_seen: bool,
     ) -> Option<(Again, Option<Told>)> {
         let mut lock = self.book.try_lock_for(MOMENT);
         let mut verdict = None;
@@ -222,9 +230,7 @@ impl Lead {
                 && after.is_zero()
                 && let Some(again) = self.launch_again(book, id, ended.reason)
             {
-                let system = &book.cell.system;
-                system.meters.count_decision(Decision::Restart);
-                let is_seen = system.is_seen(Decision::Restart.level());
+                book.cell.system.meters.count_decision(Decision::Restart);
                 let decision = is_seen.then(|| {
                     let event = book.restarting(&*again.0, &ended, Duration::ZERO, Vec::new());
                     (Arc::clone(&book.cell), event)
@@ -255,8 +261,13 @@ impl Lead {
 
     /// Starts a new child if the supervisor is undisturbed; what its start does is done when this returns, unless it
     /// pends or the thread is no worker.
-    pub(crate) fn start(self: &Arc<Self>, role: &Arc<dyn Role>, standing: Standing) -> AtOnce {
-        let (launched, system) = {
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        system: &Shared,
+        role: &Arc<dyn Role>,
+        standing: Standing,
+    ) -> AtOnce {
+        let launched = {
             let mut lock = self.book.try_lock_for(MOMENT);
             let Some(Some(book)) = lock.as_deref_mut() else {
                 return AtOnce::NotNow;
@@ -276,12 +287,10 @@ impl Lead {
             let boss = Boss::new(&**role, self);
             let launched = Arc::clone(role).launch(boss, StartCause::Order);
             book.add(role, standing, Some(launched.incarnation));
-            let system = &book.cell.system;
-            system.meters.count_decision(Decision::Order);
-            let is_seen = system.is_seen(Decision::Order.level());
-            (launched, is_seen.then(|| Arc::clone(system)))
+            launched
         };
-        if let Some(system) = system
+        system.meters.count_decision(Decision::Order);
+        if system.is_seen(Decision::Order.level())
             && let Some(supervisor) = role.path().parent()
         {
             system.show_all(&SupervisionEvent::Ordered {

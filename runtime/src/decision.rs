@@ -1,8 +1,8 @@
 //! What supervisors decide, for all to see: one vocabulary for whoever subscribes and for the log.
 //!
 //! An event is made only where somebody has ever subscribed, or the log wants a
-//! record of it: else a decision costs two relaxed loads more. Neither is told
-//! under a lock of the runtime, as both run code of authors.
+//! record of it: else a decision costs three relaxed loads more. Neither is told,
+//! or asked what it wants, under a lock of the runtime, as both run code of authors.
 //!
 //! A [`Step`](crate::simulation::Step) tells the director of a simulation of the
 //! same things; it borrows, and is told under the lock that orders it, so it
@@ -12,10 +12,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 use crate::chain::Shown;
-use crate::failure::{logged, say};
+use crate::failure::{guarded, logged, say};
 use crate::line::Line;
 use crate::metrics::Decision;
 use crate::shared::Shared;
@@ -325,9 +326,9 @@ impl Shared {
         }
     }
 
-    /// Whether anybody may see a decision that is logged at this level.
+    /// Whether anybody may see a decision that is logged at this level; not to be called under a lock.
     pub(crate) fn is_seen(&self, level: LevelFilter) -> bool {
-        level <= LevelFilter::current() || self.registry.hears_supervision()
+        self.registry.hears_supervision() || is_logged(level)
     }
 
     /// Tells of a decision that is seen.
@@ -336,6 +337,22 @@ impl Shared {
         self.registry.publish_if_heard(event);
         event.log();
     }
+}
+
+/// Whether the log has a record of this level from here; its subscriber, an author's, may be asked.
+///
+/// The highest level that is wanted anywhere does not tell: that is all where a subscriber names none, and where
+/// another part of the program is looked into. tracing knows for each of these places what its subscriber said.
+fn is_logged(level: LevelFilter) -> bool {
+    let ask = || match level.into_level() {
+        // It is said on standard error where there is no log.
+        None => true,
+        Some(Level::ERROR) => tracing::enabled!(Level::ERROR),
+        Some(Level::WARN) => tracing::enabled!(Level::WARN),
+        Some(Level::INFO) => tracing::enabled!(Level::INFO),
+        Some(_) => tracing::enabled!(Level::DEBUG),
+    };
+    guarded(ask).unwrap_or(false)
 }
 
 impl Decision {
@@ -511,5 +528,83 @@ impl SupervisionEvent {
                 tracing::info!(supervisor, %child, by, "Resumed.");
             }
         }
+    }
+}
+
+#[cfg(all(test, not(any(greenroom_loom, greenroom_shuttle))))]
+mod tests {
+    use tracing::span::{Attributes, Id, Record};
+    use tracing::subscriber::with_default;
+    use tracing::{Event, Metadata, Subscriber};
+
+    use super::*;
+
+    /// Says of no level that it is the highest, and wants what is up to this one, of one part of a program.
+    struct Wants(LevelFilter, &'static str);
+
+    impl Subscriber for Wants {
+        fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+            *metadata.level() <= self.0 && metadata.target().starts_with(self.1)
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, _: &Event<'_>) {}
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    /// Its opinion is asked for each time.
+    struct Panics;
+
+    impl Subscriber for Panics {
+        fn enabled(&self, _: &Metadata<'_>) -> bool {
+            panic!("on purpose")
+        }
+
+        fn register_callsite(
+            &self,
+            _: &'static Metadata<'static>,
+        ) -> tracing::subscriber::Interest {
+            tracing::subscriber::Interest::sometimes()
+        }
+
+        fn new_span(&self, _: &Attributes<'_>) -> Id {
+            Id::from_u64(1)
+        }
+
+        fn record(&self, _: &Id, _: &Record<'_>) {}
+        fn record_follows_from(&self, _: &Id, _: &Id) {}
+        fn event(&self, _: &Event<'_>) {}
+        fn enter(&self, _: &Id) {}
+        fn exit(&self, _: &Id) {}
+    }
+
+    #[test]
+    fn what_the_log_does_not_want_of_this_part_of_the_program_is_not_made() {
+        let all = [
+            LevelFilter::ERROR,
+            LevelFilter::WARN,
+            LevelFilter::INFO,
+            LevelFilter::DEBUG,
+        ];
+        // Two at all times, or one that is alone is asked on whatever thread comes by first.
+        let _kept = [(); 2].map(|()| tracing::Dispatch::new(Wants(LevelFilter::TRACE, "")));
+        let logged = |wants: Wants| with_default(wants, || all.map(is_logged));
+        assert_eq!(logged(Wants(LevelFilter::TRACE, "greenroom")), [true; 4]);
+        assert_eq!(logged(Wants(LevelFilter::TRACE, "hyper")), [false; 4]);
+        assert_eq!(
+            logged(Wants(LevelFilter::WARN, "")),
+            [true, true, false, false]
+        );
+        assert_eq!(with_default(Panics, || all.map(is_logged)), [false; 4]);
+        // Whoever gives up says so, if there is no log then elsewhere.
+        assert!(with_default(Wants(LevelFilter::OFF, ""), || is_logged(
+            LevelFilter::OFF
+        )));
     }
 }

@@ -636,7 +636,7 @@ unsafe fn end<A: Actor>(
         cell.remember(incarnation, began, failed, &ended);
         cell.fall(incarnation, || ended.exit_reason());
         cell.tell_ended(incarnation, || ended.exit_reason());
-        boss.ended(incarnation, ended);
+        boss.ended(&cell.system, incarnation, ended);
     }
 }
 

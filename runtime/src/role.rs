@@ -16,6 +16,7 @@ use crate::core::frames::Frames;
 use crate::core::ready::Runnable;
 use crate::metrics::Group;
 use crate::postmark::Postmark;
+use crate::shared::Shared;
 use crate::snapshot::{ActorState, MailboxSource, Seen};
 use crate::waits::{DynAsking, Edge, Node};
 use crate::{
@@ -499,8 +500,8 @@ impl Boss {
     }
 
     /// Nothing is left of this life; the next one may begin before this returns.
-    pub(crate) fn ended(&self, incarnation: u64, ended: Ended) {
-        self.lead.ended(self.id, incarnation, ended);
+    pub(crate) fn ended(&self, system: &Shared, incarnation: u64, ended: Ended) {
+        self.lead.ended(system, (self.id, incarnation), ended);
     }
 
     /// The same for a life that did not end in order: the next one is the task's affair.

@@ -240,7 +240,7 @@ impl Role for SupervisorCell {
                 reason: ended.exit_reason(),
             };
             cell.system.tell(LevelFilter::DEBUG, event);
-            boss.ended(incarnation, ended);
+            boss.ended(&cell.system, incarnation, ended);
         });
         Launched {
             incarnation,

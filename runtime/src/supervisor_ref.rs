@@ -130,7 +130,7 @@ impl SupervisorRef {
     async fn start(&self, role: Arc<dyn Role>, standing: Standing) -> Result<(), StartChildError> {
         let stopped = || StartChildError::SupervisorStopped(self.cell.path.clone());
         let lead = self.cell.lead().ok_or_else(stopped)?;
-        match lead.start(&role, standing) {
+        match lead.start(&self.cell.system, &role, standing) {
             AtOnce::Started => Ok(()),
             AtOnce::Refused(error) => Err(error),
             AtOnce::Launched(id, incarnation) => {

@@ -620,7 +620,7 @@ mod tests {
         let late = spec.cell(path, pool.next_id(), Arc::clone(&system.shared), true);
         let lead = pool.lead().expect("it runs");
         let role = Arc::clone(&late) as Arc<dyn Role>;
-        let launched = lead.start(&role, standing);
+        let launched = lead.start(&system.shared, &role, standing);
         assert!(matches!(launched, AtOnce::Launched(..)));
         // Whoever launched it does not get on meanwhile, and another has it stopped.
         tokio::time::sleep(Duration::from_millis(1)).await;
