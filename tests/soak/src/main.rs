@@ -11,6 +11,7 @@ mod figures;
 mod hog;
 mod monitors;
 mod panics;
+mod slow;
 mod stop;
 
 use std::process::{ExitCode, Stdio};
@@ -42,7 +43,7 @@ struct Options {
     /// What decides who fails, and when [default: from the clock]
     #[arg(long)]
     seed: Option<u64>,
-    /// How long the panics go on
+    /// How long the panics go on, and all runs with a slow subscriber together
     #[arg(long, value_name = "N", default_value = "60", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     seconds: u64,
     /// A tenth of it all: to see where one stands
@@ -62,6 +63,8 @@ enum Check {
     Stop,
     /// An actor that blocks its thread, is cut off and replaced
     Hog,
+    /// One slow subscriber among a thousand fast ones, for each contract
+    Slow,
 }
 
 #[derive(Subcommand)]
@@ -185,6 +188,7 @@ fn run_here(one: &One) -> ExitCode {
             Check::Churn => churn::check(plan).await,
             Check::Stop => stop::check(plan).await,
             Check::Hog => hog::check(plan).await,
+            Check::Slow => slow::check(plan).await,
         }
     });
     match ended {
