@@ -112,7 +112,7 @@ fn terms(kind: Kind, n: usize) -> Option<Subscription<Published>> {
         Kind::Plain => return None,
         Kind::Named => named,
         Kind::With(overflow) => named.when_full(overflow),
-        Kind::Filtered => named.filter(|event: &Published| event.0[7] != 1),
+        Kind::Filtered => named.filter(|event: &Published| event.0[7] == 1),
         Kind::ByKey => named.key("key"),
         Kind::OnePattern => named.subject("a.>"),
         Kind::Patterns => {
