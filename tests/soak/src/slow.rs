@@ -527,7 +527,7 @@ fn tell(report: &mut Report, name: &str, without: &[Outcome], with: &[Outcome]) 
     let lost = both().map(|o| o.lost_by_others).sum();
     report.count(said("events lost by the fast"), lost, 0);
     if let Some(last) = with.last() {
-        let megabytes = last.published * BODY as u64 >> 20;
+        let megabytes = (last.published * BODY as u64) >> 20;
         let what = said("the slow one at last");
         report.tell(what, format_args!("{}, of {megabytes} MiB", last.odd));
     }
