@@ -607,14 +607,9 @@ impl<A: Actor> ActorCell<A> {
             return;
         };
         let table = letter.table();
-        // The first of each tick are all timed, and of the others a share.
-        let weight = match postmark.is_first() {
-            true => 1,
-            false => u64::from(system.measure_every.next_power_of_two()),
-        };
         let is_asked = (table.is_asked)(letter);
         let incoming = &self.group.incoming;
-        incoming.came(from, table.of(), is_asked, weight);
+        incoming.came(from, table.of(), is_asked, postmark.is_first());
     }
 
     /// The same for one that is lost; of one that was queued it is not known any more who sent it.

@@ -86,6 +86,14 @@ impl Dropped {
 }
 
 impl Tally {
+    /// How many were taken in hand and have ended.
+    ///
+    /// Those that were too late are not among them: they are not told from those that were so before their turn.
+    pub(crate) fn taken_in_hand(&self) -> u64 {
+        let void = [Dropped::Stale, Dropped::Cancelled].map(|why| self.dropped[why as usize]);
+        self.handled + self.failed + void.iter().sum::<u64>()
+    }
+
     pub(crate) fn add(&mut self, other: &Tally) {
         self.sent += other.sent;
         self.enqueued += other.enqueued;

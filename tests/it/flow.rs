@@ -185,6 +185,30 @@ async fn what_flows_is_counted_by_the_kinds_between_which_it_does() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_came_in_a_while_is_right_though_few_of_it_are_looked_at() {
+    let tree = Supervisor::one_for_one("app").child(Silent::spec("it", ()));
+    let system = builder().start(tree).await.unwrap();
+    let it = system.find::<Silent>("app/it").unwrap();
+    let mut before = system.flow_graph();
+    for sent in [700, 1_999, 701, 3_000] {
+        for _ in 0..sent {
+            it.tell(Ring).await.unwrap();
+        }
+        settle().await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let graph = system.flow_graph();
+        let edge = "_outside tells Silent Ring".to_owned();
+        assert_eq!(counts(graph.since(&before).edges()), [(edge, sent)]);
+        before = graph;
+    }
+    let edge = &before.edges()[0];
+    assert_eq!(edge.observed.unwrap().messages, 6_400);
+    system.stop().await;
+    // What has ended is counted still.
+    assert_eq!(counts(system.flow_graph().edges()), counts(before.edges()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_waited_for_room_is_known_though_the_reader_lets_it_in() {
     use greenroom_it::{Say, Script, Scripted, awaiting};
     let script = Script::default();

@@ -384,7 +384,7 @@ impl Kinds {
         let nodes = drawn.nodes.into_values().collect();
         let edges = drawn.edges.into_values().collect();
         let events = drawn.events.into_values().collect();
-        FlowGraph::new(0.0, nodes, edges, events, Traffic::default())
+        FlowGraph::new(0.0, nodes, edges, events, Vec::new())
     }
 
     /// The types of all messages that are declared.
@@ -539,10 +539,7 @@ impl Drawn {
             is_acyclic: false,
             observed: None,
         });
-        let sum = edge.observed.get_or_insert_default();
-        sum.messages += traffic.messages;
-        sum.samples += traffic.samples;
-        sum.dropped += traffic.dropped;
+        edge.observed.get_or_insert_default().add(traffic);
     }
 
     /// A declared edge: lossy and acyclic until it is said what it is.

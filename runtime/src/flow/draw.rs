@@ -24,7 +24,7 @@ impl FlowGraph {
     /// A told message is a plain arrow, one that is asked a bold one, an event a dashed one and
     /// what an actor sends itself a dotted one. What is [not declared](super::Differences::undeclared) is red.
     /// Events that nobody hears lead to `nobody`, and those that nobody publishes come from there. Where
-    /// traffic was observed each message has its rate.
+    /// traffic was observed each message has its rate, with a `~` where it is an estimate.
     #[must_use]
     pub fn to_dot(&self) -> String {
         let mut dot = "digraph flow {\n  rankdir=LR;\n  node [shape=box];\n".to_owned();
@@ -159,7 +159,8 @@ fn text(edge: &Edge) -> String {
     }
     if let Some(traffic) = edge.observed {
         // Writing to a string does not fail.
-        let _ = write!(text, " {:.1}/s", traffic.per_second);
+        let about = if traffic.is_estimate() { "~" } else { "" };
+        let _ = write!(text, " {about}{:.1}/s", traffic.per_second);
         if traffic.dropped > 0 {
             let _ = write!(text, ", {} dropped", traffic.dropped);
         }

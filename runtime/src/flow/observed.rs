@@ -1,8 +1,8 @@
 //! The messages that came to the actors of one group, counted by who sent them.
 //!
 //! A message is counted where it is handled, if its mailbox has noted when it came: that is one in some hundred of a
-//! flood, and the first in each tenth of a second. The first ones are all counted, so each of them is one; of the
-//! others each stands for as many as the sample leaves out. So a rare edge is exact, and a busy one is right on average.
+//! flood, and the first in each tenth of a second. How many there were in all is counted by the mailboxes, and the two
+//! kinds of notes say [by estimate](super::estimate) whose they were.
 //!
 //! What is lost is counted where it is lost, all of it.
 
@@ -30,12 +30,13 @@ pub(crate) struct Incoming {
     /// Held by whoever adds an edge.
     adding: Mutex<()>,
     bound: Arc<Bound>,
+    /// What flows on edges for which there was no place left.
+    rest: Count,
 }
 
 /// What the edges of all groups of a system share.
 pub(crate) struct Bound {
     left: AtomicUsize,
-    rest: Count,
 }
 
 /// What tells two edges of one group apart.
@@ -49,8 +50,9 @@ pub(super) struct Key {
 #[derive(Debug)]
 struct Count {
     name: &'static str,
-    messages: AtomicU64,
     samples: AtomicU64,
+    /// Of those, how many were noted as the first in a tick.
+    firsts: AtomicU64,
     dropped: AtomicU64,
 }
 
@@ -58,12 +60,7 @@ impl Bound {
     fn new(edges: usize) -> Self {
         Bound {
             left: AtomicUsize::new(edges),
-            rest: Count::new(""),
         }
-    }
-
-    pub(super) fn rest(&self) -> Traffic {
-        self.rest.traffic()
     }
 }
 
@@ -77,16 +74,20 @@ impl Count {
     fn new(name: &'static str) -> Self {
         Count {
             name,
-            messages: AtomicU64::new(0),
             samples: AtomicU64::new(0),
+            firsts: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         }
     }
 
     fn traffic(&self) -> Traffic {
+        // In this order, as those are among these.
+        let firsts = self.firsts.load(Ordering::Acquire);
+        let samples = self.samples.load(Ordering::Relaxed);
         Traffic {
-            messages: self.messages.load(Ordering::Relaxed),
-            samples: self.samples.load(Ordering::Relaxed),
+            messages: samples,
+            samples,
+            firsts,
             dropped: self.dropped.load(Ordering::Relaxed),
             per_second: 0.0,
         }
@@ -99,14 +100,17 @@ impl Incoming {
             table: ArcSwap::default(),
             adding: Mutex::new(()),
             bound: Arc::clone(bound),
+            rest: Count::new(""),
         }
     }
 
-    /// A message that stands for `weight` came to be handled.
-    pub(crate) fn came(&self, from: Sender, message: Type, is_asked: bool, weight: u64) {
+    /// A message that was noted came to be handled; `is_first` is whether it was noted as the first in a tick.
+    pub(crate) fn came(&self, from: Sender, message: Type, is_asked: bool, is_first: bool) {
         self.count(from, message, is_asked, |count| {
             count.samples.fetch_add(1, Ordering::Relaxed);
-            count.messages.fetch_add(weight, Ordering::Relaxed);
+            if is_first {
+                count.firsts.fetch_add(1, Ordering::Release);
+            }
         });
     }
 
@@ -143,13 +147,17 @@ impl Incoming {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_room)
             .is_err()
         {
-            return add(&self.bound.rest);
+            return add(&self.rest);
         }
         let count = Arc::new(Count::new(name));
         add(&count);
         let mut table = HashMap::clone(&table);
         table.insert(key, count);
         self.table.store(Arc::new(table));
+    }
+
+    pub(super) fn rest(&self) -> Traffic {
+        self.rest.traffic()
     }
 
     /// Calls `look` with each edge, in no order.
@@ -179,7 +187,7 @@ mod tests {
                 key.from,
                 name,
                 key.is_asked,
-                traffic.messages,
+                traffic.samples,
                 traffic.dropped,
             ));
         });
@@ -191,16 +199,16 @@ mod tests {
     fn each_edge_has_its_counts() {
         let incoming = Incoming::new(&Arc::new(Bound::default()));
         let (word, other) = (Type::of::<Word>(), Type::of::<Other>());
-        incoming.came(Sender::Group(1), word, false, 256);
-        incoming.came(Sender::Group(1), word, false, 1);
-        incoming.came(Sender::Group(1), word, true, 1);
-        incoming.came(Sender::Group(2), other, false, 1);
+        incoming.came(Sender::Group(1), word, false, false);
+        incoming.came(Sender::Group(1), word, false, true);
+        incoming.came(Sender::Group(1), word, true, true);
+        incoming.came(Sender::Group(2), other, false, true);
         incoming.lost(Sender::Group(2), other, false);
         incoming.lost(Sender::Unknown, other, false);
         assert_eq!(
             all(&incoming),
             [
-                (Sender::Group(1), "Word", false, 257, 0),
+                (Sender::Group(1), "Word", false, 2, 0),
                 (Sender::Group(1), "Word", true, 1, 0),
                 (Sender::Group(2), "Other", false, 1, 1),
                 (Sender::Unknown, "Other", false, 0, 1),
@@ -215,7 +223,7 @@ mod tests {
         let word = Type::of::<Word>();
         for n in 0..100 {
             for group in &groups {
-                group.came(Sender::Group(n), word, false, 2);
+                group.came(Sender::Group(n), word, false, n % 2 == 0);
                 group.lost(Sender::Group(n), word, false);
             }
         }
@@ -223,11 +231,12 @@ mod tests {
             groups.iter().map(|group| all(group).len()).sum::<usize>(),
             3
         );
-        let rest = bound.rest();
+        let [one, other] = groups.map(|group| group.rest());
         assert_eq!(
-            (rest.messages, rest.samples, rest.dropped),
-            (2 * 197, 197, 197)
+            (one.samples + other.samples, one.dropped + other.dropped),
+            (197, 197)
         );
+        assert_eq!(one.firsts + other.firsts, 98);
     }
 
     #[test]
@@ -238,7 +247,7 @@ mod tests {
             for _ in 0..4 {
                 scope.spawn(|| {
                     for n in 0..200 {
-                        incoming.came(Sender::Group(n % 100), Type::of::<Word>(), false, 1);
+                        incoming.came(Sender::Group(n % 100), Type::of::<Word>(), false, true);
                     }
                 });
             }
@@ -248,6 +257,6 @@ mod tests {
             .map(|(.., messages, _)| messages)
             .sum();
         assert_eq!(all(&incoming).len(), 64);
-        assert_eq!(counted + bound.rest().messages, 800);
+        assert_eq!(counted + incoming.rest().samples, 800);
     }
 }

@@ -1,7 +1,7 @@
 //! The flow graph of a running system.
 
 use std::any::TypeId;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 
 use super::declared::{Names, Says, insert};
 use super::{
-    Edge, EdgeKind, FlowGraph, Kinds, OUTSIDE, RUNTIME, Traffic, Type, UNKNOWN, group_name,
+    Edge, EdgeKind, FlowGraph, Kinds, OUTSIDE, RUNTIME, Received, Traffic, Type, UNKNOWN,
+    group_name,
 };
 use crate::metrics::Group;
 use crate::postmark::Sender;
@@ -79,11 +80,12 @@ impl Shared {
 impl System {
     /// Returns what flows between the actors: what they [declare](Actor::flow), what was observed, and both.
     ///
-    /// Nothing is counted for it on the way of a message, but where its mailbox is
-    /// [timed](crate::Builder::measure_every): of a flood that is one in 256, of which each stands
-    /// for as many, and each that is the first in a tenth of a second. Where every message is timed,
-    /// as in a [simulation](crate::Builder::simulated), the counts are exact. What was lost is counted always; by
-    /// whom it was sent is known where the sender loses it, and not of a message that was queued.
+    /// Nothing is counted for it on the way of a message, but who sends is noted where its mailbox is
+    /// [timed](crate::Builder::measure_every): of one message in 256, and of each that is the first in a tenth of a
+    /// second. How many came to a kind of actors in all is exact, in any while that is longer than that; how many of them
+    /// flowed on each of several edges is an estimate from those that were noted, right on average. Where every message is
+    /// timed, as in a [simulation](crate::Builder::simulated), all counts are exact. What was lost is counted always;
+    /// by whom it was sent is known where the sender loses it, and not of a message that was queued.
     ///
     /// A kind of actors stays in the graph after its last one has ended. There are counts for at most 4,096 edges; what
     /// flows on others is in [`rest`](FlowGraph::rest).
@@ -132,6 +134,7 @@ impl Shared {
                 });
             });
         }
+        let received = self.received(&groups);
         let mut topics: Vec<(Type, u64, usize)> = Vec::new();
         self.registry.for_each_topic(|_, topic| {
             let published = topic.counts().published_so_far();
@@ -195,7 +198,32 @@ impl Shared {
         let nodes = drawn.nodes.into_values().collect();
         let edges = drawn.edges.into_values().collect();
         let events = drawn.events.into_values().collect();
-        let rest = self.meters.bound.rest();
-        FlowGraph::new(seconds, nodes, edges, events, rest)
+        FlowGraph::new(seconds, nodes, edges, events, received)
+    }
+
+    /// What came to each group in all; to be asked after what was noted of it, so that it is not less.
+    fn received(&self, groups: &[Arc<Group>]) -> Vec<Received> {
+        let mut all: HashMap<String, u64> = HashMap::new();
+        // Where all are noted it is known already.
+        if self.measure_every > 1 {
+            let guards: Vec<_> = groups.iter().map(|group| group.retired.lock()).collect();
+            for (group, retired) in groups.iter().zip(&guards) {
+                all.insert(group.name.clone(), retired.taken_in_hand());
+            }
+            self.registry.for_each(|role| {
+                let seen = role.seen(false);
+                if let Some(reading) = seen.mailbox
+                    && let Some(sum) = all.get_mut(&seen.group)
+                {
+                    *sum += reading.tally.taken_in_hand() + reading.in_flight;
+                }
+            });
+        }
+        let received = groups.iter().map(|group| Received {
+            by: group.name.clone(),
+            messages: all.get(&group.name).copied().unwrap_or_default(),
+            rest: group.incoming.rest(),
+        });
+        received.collect()
     }
 }

@@ -44,7 +44,7 @@ fn event(name: &str, publishers: &[&str], subscribers: &[&str]) -> EventFlow {
 }
 
 fn graph(edges: Vec<Edge>) -> FlowGraph {
-    FlowGraph::new(0.0, vec![], edges, vec![], Traffic::default())
+    FlowGraph::new(0.0, vec![], edges, vec![], vec![])
 }
 
 fn said(edges: &[&Edge]) -> Vec<String> {
@@ -62,7 +62,7 @@ fn a_graph_is_sorted_and_has_a_node_for_each_end() {
             edge("a", "b", "M"),
         ],
         vec![],
-        Traffic::default(),
+        vec![],
     );
     let names: Vec<&str> = graph.nodes().iter().map(|n| n.name.as_str()).collect();
     assert_eq!(names, ["a", "b", "c"]);
@@ -150,7 +150,16 @@ fn observed(messages: u64, dropped: u64) -> Option<Traffic> {
         messages,
         samples: messages,
         dropped,
-        per_second: 0.0,
+        ..Traffic::default()
+    })
+}
+
+/// The same where few of them were looked at.
+fn estimated(messages: u64, samples: u64) -> Option<Traffic> {
+    Some(Traffic {
+        messages,
+        samples,
+        ..Traffic::default()
     })
 }
 
@@ -190,7 +199,7 @@ fn varied() -> FlowGraph {
         Edge {
             kind: EdgeKind::Own,
             is_declared: false,
-            observed: observed(10, 0),
+            observed: estimated(10, 3),
             ..edge("Siren", "Siren", "Tick")
         },
         Edge {
@@ -205,7 +214,7 @@ fn varied() -> FlowGraph {
         event("Smoke", &[], &["Alarm"]),
     ];
     let nodes = vec![node("Door"), node("Alarm"), node("Siren"), undeclared];
-    FlowGraph::new(10.0, nodes, edges, events, Traffic::default())
+    FlowGraph::new(10.0, nodes, edges, events, vec![])
 }
 
 #[test]
@@ -233,7 +242,7 @@ fn who_says_only_one_end_of_an_event_has_not_declared_the_other() {
     };
     let undeclared = |seen: &Edge, nodes: Vec<Node>, event: EventFlow| {
         let edges = vec![seen.clone()];
-        let graph = FlowGraph::new(1.0, nodes, edges, vec![event], Traffic::default());
+        let graph = FlowGraph::new(1.0, nodes, edges, vec![event], vec![]);
         graph.differences().undeclared.len()
     };
     let silent = |name| Node {
@@ -273,17 +282,57 @@ fn what_was_seen_since_has_the_rates_of_that_time() {
     );
     let mut later = earlier.clone();
     later.observed_seconds += 2.0;
-    later.rest.messages = 8;
     let first = later.edges[0].observed.as_mut().unwrap();
-    (first.messages, first.dropped) = (11, 4);
+    (first.samples, first.dropped) = (11, 4);
     let since = later.since(&earlier);
     let traffic = since.edges()[0].observed.unwrap();
     assert_eq!((traffic.messages, traffic.dropped), (6, 4));
-    assert_eq!((traffic.per_second, since.rest().per_second), (3.0, 4.0));
+    assert_eq!(traffic.per_second, 3.0);
     assert!(
         since.edges()[1..]
             .iter()
             .all(|edge| edge.observed.is_none())
+    );
+}
+
+#[test]
+fn what_was_not_looked_at_is_shared_out_in_each_time_anew() {
+    let at = |seconds, [a, b]: [u64; 2], all, rest| {
+        let seen = |samples| estimated(samples, samples);
+        let edges = vec![
+            Edge {
+                observed: seen(a),
+                ..edge("a", "c", "M")
+            },
+            Edge {
+                observed: seen(b),
+                ..edge("b", "c", "M")
+            },
+        ];
+        let received = Received {
+            by: "c".to_owned(),
+            messages: all,
+            rest: seen(rest).unwrap(),
+        };
+        FlowGraph::new(seconds, vec![], edges, vec![], vec![received])
+    };
+    let told = |graph: &FlowGraph| {
+        let edges = graph.edges().iter();
+        let told = edges.map(|edge| edge.observed.map(|traffic| traffic.messages));
+        (told.collect::<Vec<_>>(), graph.rest().messages)
+    };
+    let first = at(1.0, [9, 1], 100, 0);
+    assert_eq!(told(&first), (vec![Some(90), Some(10)], 0));
+    // Then the one sends no more, and there is one that has no place.
+    let later = at(3.0, [9, 4], 140, 1);
+    let since = later.since(&first);
+    assert_eq!(told(&since), (vec![None, Some(30)], 10));
+    assert_eq!(
+        (
+            since.edges()[1].observed.unwrap().per_second,
+            since.rest().per_second
+        ),
+        (15.0, 5.0)
     );
 }
 
@@ -304,7 +353,7 @@ fn mermaid_shows_what_there_is() {
     n1 -.->|"Closed"| nobody
     n1 -.->|"Opened 2.0/s, 1 dropped"| n0
     n1 -->|"Ring (lossy) 1.0/s"| n2
-    n2 -.->|"Tick 1.0/s"| n2
+    n2 -.->|"Tick ~1.0/s"| n2
     n3 -->|"Lock 0.5/s"| n1
     n4 -->|"Lock 0.5/s"| n1
     linkStyle 1 stroke:red
@@ -331,7 +380,7 @@ fn dot_shows_the_same() {
   n1 -> nobody [label="Closed", style=dashed];
   n1 -> n0 [label="Opened 2.0/s, 1 dropped", style=dashed];
   n1 -> n2 [label="Ring (lossy) 1.0/s"];
-  n2 -> n2 [label="Tick 1.0/s", style=dotted];
+  n2 -> n2 [label="Tick ~1.0/s", style=dotted];
   n3 -> n1 [label="Lock 0.5/s"];
   n4 -> n1 [label="Lock 0.5/s"];
 }
@@ -349,7 +398,7 @@ fn json_has_all_of_it() {
             ..edge("Door", "Alarm", "Opened")
         }],
         vec![event("Opened", &["Door"], &[])],
-        Traffic::default(),
+        vec![],
     );
     let json = serde_json::to_value(&graph).unwrap();
     let expected = serde_json::json!({
