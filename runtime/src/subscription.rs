@@ -33,6 +33,12 @@ pub const SUBSCRIPTION_BUFFER: usize = 256;
 const BUFFER_MAX: usize = 1 << 20;
 
 /// What becomes of an event for which a subscription has no room: neither in the mailbox of its actor, nor in its own buffer.
+///
+/// It holds whatever the mailbox itself does when it is full ([`Overflow`](crate::Overflow)): events are kept until there
+/// is room, also where other messages would be given back or lost. An event that is in the mailbox is a message as all
+/// others: where that loses the oldest, what others send may push it out, which the mailbox counts and no
+/// [gap](Subscription::gaps_to) tells. An actor that is to miss nothing unawares has a mailbox that lets senders
+/// [wait](crate::Overflow::Wait), as by default, and says here what is to be lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum EventOverflow {
@@ -331,7 +337,8 @@ impl<E: Event> Subscription<E> {
 
     /// Sets how many events are kept for which the mailbox has no room: [256](SUBSCRIPTION_BUFFER) by default, at most 2^20.
     ///
-    /// With 0 there is only the mailbox.
+    /// With 0 there is only the mailbox, and where that is full its own [`Overflow`](crate::Overflow) decides, as for a
+    /// plain subscription.
     #[must_use]
     pub fn buffer(mut self, events: usize) -> Self {
         self.buffer = events.min(BUFFER_MAX);

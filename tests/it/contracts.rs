@@ -11,7 +11,7 @@ use greenroom::{
 use greenroom_it::*;
 use tokio::time::{Instant, advance};
 
-use super::start;
+use super::{builder, start};
 
 mod groups;
 mod panics;
@@ -71,7 +71,7 @@ fn heard(numbers: impl IntoIterator<Item = u32>) -> Vec<String> {
 }
 
 /// What the subscription of a name says of itself; and that no event of it is in no count.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 struct Counted {
     delivered: u64,
     dropped: Vec<(&'static str, u64)>,
@@ -492,32 +492,64 @@ async fn it_belongs_to_the_role_and_goes_with_it_or_when_it_is_given_up() {
     assert_eq!(publish(&system, 10..11), (0, 0, 0));
 }
 
+const LOSSY: [greenroom::Overflow; 3] = [
+    greenroom::Overflow::Reject,
+    greenroom::Overflow::DropNewest,
+    greenroom::Overflow::DropOldest,
+];
+
+/// One whose mailbox has room for one message, and lets nobody wait.
+async fn lossy(overflow: greenroom::Overflow, script: &Script) -> (System, ActorRef<Scripted>) {
+    let spec = Scripted::spec("it", script.clone()).mailbox(1);
+    let tree = Supervisor::one_for_one("app").child(spec.overflow(overflow));
+    let system = builder().measure_every(1).start(tree).await.unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    (system, it)
+}
+
 #[tokio::test(start_paused = true)]
-async fn a_mailbox_that_lets_nobody_wait_decides_itself() {
-    for overflow in [
-        greenroom::Overflow::Reject,
-        greenroom::Overflow::DropNewest,
-        greenroom::Overflow::DropOldest,
-    ] {
+async fn the_terms_hold_also_where_the_mailbox_lets_nobody_wait() {
+    let mut expected = None;
+    for overflow in [greenroom::Overflow::Wait].into_iter().chain(LOSSY) {
         let script = Script::default();
-        let spec = Scripted::spec("it", script.clone()).mailbox(2);
-        let tree = Supervisor::one_for_one("app").child(spec.overflow(overflow));
-        let system = start(tree).await.unwrap();
-        let it = system.find::<Scripted>("app/it").unwrap();
-        subscribe(&it, readings()).await;
+        let (system, it) = lossy(overflow, &script).await;
+        let terms = readings().when_full(EventOverflow::LatestPerKey).buffer(3);
+        subscribe(&it, terms.gaps_to(it.clone())).await;
+        hold(&it, &script).await;
+        script.log.clear();
+        publish(&system, 0..2);
+        system.publish(Reading("kitchen", 2));
+        assert_eq!(publish(&system, 3..9), (0, 6, 0), "{overflow:?}");
+        script.gate.add_permits(1);
+        settle().await;
+        let heard = script.log.take();
+        assert_eq!(heard.last().unwrap(), "it: hall 8", "{overflow:?}");
+        assert!(heard.contains(&"it: kitchen 2".to_owned()), "{heard:?}");
+        let now = (heard, counted(&system, "readings"));
+        assert_eq!(*expected.get_or_insert(now.clone()), now, "{overflow:?}");
+        system.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_the_mailbox_lets_nobody_wait_a_gap_is_counted_and_told_all_the_same() {
+    for overflow in LOSSY {
+        let script = Script::default();
+        let (system, it) = lossy(overflow, &script).await;
+        subscribe(&it, readings().buffer(1).gaps_to(it.clone())).await;
         hold(&it, &script).await;
         script.log.clear();
         publish(&system, 0..5);
         script.gate.add_permits(1);
         settle().await;
-        let is_oldest = overflow == greenroom::Overflow::DropOldest;
-        assert_eq!(
-            script.log.take(),
-            heard(if is_oldest { 3..5 } else { 0..2 })
-        );
+        let log = script.log.take();
+        assert_eq!(log[..2], heard(0..2), "{overflow:?}");
+        // The first notice is in line when the others are lost.
+        let missed = [1, 2].map(|n| format!("it: readings missed {n} (full)"));
+        assert_eq!(log[2..], missed, "{overflow:?}");
         let counted = counted(&system, "readings");
-        assert_eq!(counted.delivered, if is_oldest { 5 } else { 2 });
-        assert_eq!(system.ledger().dropped, 3);
+        assert_eq!(counted.dropped, [("full", 3)], "{overflow:?}");
+        system.stop().await;
     }
 }
 

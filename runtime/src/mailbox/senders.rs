@@ -59,11 +59,11 @@ impl<E, L: Copy> Mailbox<E, L> {
     pub(crate) fn offer(&self, message: E, when_full: WhenFull<'_>) -> Admission<E, L> {
         // Cloning a waker is its executor's code: not under the lock.
         let waker = match when_full {
+            WhenFull::Line(waker, _) => Some(waker.clone()),
             WhenFull::Wait(waker)
             | WhenFull::WaitOrLose(waker)
             | WhenFull::WaitOrRefuse(waker)
             | WhenFull::WaitOrDrop(waker)
-            | WhenFull::WaitUntil(waker, _)
                 if self.overflow == Overflow::Wait =>
             {
                 Some(waker.clone())
@@ -79,7 +79,7 @@ impl<E, L: Copy> Mailbox<E, L> {
             if !inner.open {
                 let is_loss = matches!(
                     when_full,
-                    WhenFull::Drop | WhenFull::WaitOrDrop(_) | WhenFull::WaitUntil(..)
+                    WhenFull::Drop | WhenFull::WaitOrDrop(_) | WhenFull::Line(..)
                 );
                 inner.turn_away(is_loss, Dropped::Stopped, Rejected::Stopped);
                 return Admission::Closed(message);
@@ -95,7 +95,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                 return Admission::Accepted { ready };
             }
             if self.overflow == Overflow::DropOldest
-                && !matches!(when_full, WhenFull::WaitOrRefuse(_))
+                && !matches!(when_full, WhenFull::WaitOrRefuse(_) | WhenFull::Line(..))
                 && let Some(oldest) = inner.queue.pop_front()
             {
                 // Every step of the reader is under this lock, so the counts are ours.
@@ -110,7 +110,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                 rare.next_ticket += 1;
                 let postmark = postmark();
                 let until = match when_full {
-                    WhenFull::WaitUntil(_, until) => Some(until),
+                    WhenFull::Line(_, until) => until,
                     _ => None,
                 };
                 let waiting = Waiting {
@@ -131,7 +131,7 @@ impl<E, L: Copy> Mailbox<E, L> {
                 WhenFull::Refuse | WhenFull::WaitOrRefuse(_) => false,
                 WhenFull::Drop
                 | WhenFull::WaitOrDrop(_)
-                | WhenFull::WaitUntil(..)
+                | WhenFull::Line(..)
                 | WhenFull::WaitOrLose(_) => true,
                 WhenFull::Wait(_) => self.overflow == Overflow::DropNewest,
             };

@@ -8,6 +8,10 @@ use crate::failure::Failure;
 use crate::watchers::LinkedEnd;
 
 /// What a mailbox does with a message that finds it full.
+///
+/// Events of a [subscription](crate::Subscription) are none of its affair until they are in: the subscription keeps them
+/// on [its own terms](crate::EventOverflow) until there is room, except one without a [buffer](crate::Subscription::buffer).
+/// What is in is a message as all others, and may be the oldest that `DropOldest` loses for what others send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Overflow {
@@ -97,8 +101,9 @@ pub(crate) enum WhenFull<'a> {
     WaitOrRefuse(&'a Waker),
     /// The same for a publisher, to whom a closed mailbox is a loss.
     WaitOrDrop(&'a Waker),
-    /// The same for an event that comes too late from then on: who stands in line for longer is not let in.
-    WaitUntil(&'a Waker, Instant),
+    /// The same for a subscription on terms of its own, which stands in line whatever the mailbox does with others; what
+    /// comes too late from then on is not let in.
+    Line(&'a Waker, Option<Instant>),
 }
 
 /// Why a sender that waited for room gave up.

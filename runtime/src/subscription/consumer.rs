@@ -476,10 +476,7 @@ impl<E: Event> Consumer<E> {
             Err(event) => event,
         };
         let waker = &self.waker();
-        let when_full = match until {
-            Some(until) => WhenFull::WaitUntil(waker, until),
-            None => WhenFull::WaitOrDrop(waker),
-        };
+        let when_full = WhenFull::Line(waker, until);
         match from.sends(|| self.to.offer(event, when_full)) {
             Offered::Accepted => self.let_in(place),
             Offered::Waiting(ticket) => {
