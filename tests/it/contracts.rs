@@ -554,6 +554,50 @@ async fn where_the_mailbox_lets_nobody_wait_a_gap_is_counted_and_told_all_the_sa
 }
 
 #[tokio::test(start_paused = true)]
+async fn with_no_buffer_a_mailbox_that_lets_nobody_wait_decides_itself() {
+    for overflow in LOSSY {
+        let script = Script::default();
+        let (system, it) = lossy(overflow, &script).await;
+        subscribe(&it, readings().buffer(0)).await;
+        hold(&it, &script).await;
+        script.log.clear();
+        publish(&system, 0..5);
+        script.gate.add_permits(1);
+        settle().await;
+        let is_oldest = overflow == greenroom::Overflow::DropOldest;
+        let n = if is_oldest { 4 } else { 0 };
+        assert_eq!(script.log.take(), heard(n..=n), "{overflow:?}");
+        assert_eq!(system.ledger().dropped, 4);
+        system.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_notice_of_a_gap_is_the_runtimes_and_not_of_who_published() {
+    let script = Script::default();
+    let tree = Supervisor::one_for_one("app")
+        .child(Scripted::spec("it", script.clone()).mailbox(1))
+        .child(Scripted::spec("sender", script.clone()).group("Senders"));
+    let system = builder().measure_every(1).start(tree).await.unwrap();
+    let it = system.find::<Scripted>("app/it").unwrap();
+    let sender = system.find::<Scripted>("app/sender").unwrap();
+    subscribe(&it, readings().buffer(0).gaps_to(sender.clone())).await;
+    hold(&it, &script).await;
+    let publishes = with(|cx| {
+        for n in 0..3 {
+            cx.publish(Reading(ROOM, n));
+        }
+    });
+    sender.ask(publishes).await.unwrap();
+    script.gate.add_permits(1);
+    settle().await;
+    let graph = system.flow_graph();
+    let told = graph.edges().iter().filter(|edge| edge.message == "Gap");
+    let told: Vec<String> = told.map(ToString::to_string).collect();
+    assert_eq!(told, ["_runtime tells Senders Gap"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn with_no_buffer_there_is_only_the_mailbox() {
     let script = Script::default();
     let (system, it) = one(2, &script).await;

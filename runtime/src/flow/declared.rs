@@ -10,7 +10,7 @@ use super::{Edge, EdgeKind, EventFlow, FlowGraph, Node, RUNTIME, Traffic};
 use crate::failure::ShortType;
 use crate::metrics::GROUPS_MAX;
 use crate::{
-    Actor, ActorStuck, DeadlockSuspected, Down, Event, Handler, Message, Overflow,
+    Actor, ActorStuck, DeadlockSuspected, Down, Event, Gap, Handler, Message, Overflow,
     SupervisionEvent, Supervisor,
 };
 
@@ -82,6 +82,7 @@ impl Type {
             TypeId::of::<ActorStuck>(),
             TypeId::of::<DeadlockSuspected>(),
             TypeId::of::<Down>(),
+            TypeId::of::<Gap>(),
         ];
         own.contains(&self.id)
     }

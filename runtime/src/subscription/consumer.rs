@@ -581,10 +581,15 @@ impl<E: Event> Consumer<E> {
     // ===== notices =====
 
     fn tell_gap(self: &Arc<Self>, to: &Arc<dyn Receive<Gap>>, gap: Gap) {
+        // It is not sent by who happened to publish.
+        Postmark::OUTSIDE.sends(|| self.offer_gap(to, gap));
+    }
+
+    fn offer_gap(self: &Arc<Self>, to: &Arc<dyn Receive<Gap>>, gap: Gap) {
         let Err(gap) = to.tell_at_once(gap) else {
             return;
         };
-        match to.offer(Parcel::told(gap), WhenFull::WaitOrDrop(&self.waker())) {
+        match to.offer(Parcel::told(gap), WhenFull::Line(&self.waker(), None)) {
             Offered::Accepted => {}
             Offered::Waiting(ticket) => {
                 self.state.lock().gaps.line = Some((Arc::clone(to), ticket));
