@@ -12,6 +12,9 @@ use crate::subscription::required::Required;
 /// Where [required](crate::Subscription::required) subscriptions had no room, it
 /// stands for the event with them: who drops it gives them up, and they keep the
 /// event or lose it as their contract says.
+///
+/// It does not tell the id of the event, as most events have none: who wants to know it has one made by
+/// [`System::envelope_of`](crate::System::envelope_of) first, and publishes the event with it.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Delivery {
@@ -28,7 +31,9 @@ impl Delivery {
     /// Waits until the event is in the mailboxes of all [required](crate::Subscription::required) subscriptions.
     ///
     /// It is how a publisher is slowed down to what they can handle; no other
-    /// subscriber makes it wait. Returns at once where there was room.
+    /// subscriber makes it wait. Returns at once where there was room. An actor that waits so is seen
+    /// [waiting](crate::ActorInfo::waiting_for), and if it is for one that waits for it, a
+    /// [deadlock](crate::DeadlockSuspected) is told of.
     ///
     /// # Errors
     ///
@@ -61,25 +66,17 @@ impl Delivery {
             if required.poll(cx.waker()).is_ready() {
                 return Poll::Ready(());
             }
-            match limit.get_or_insert_with(|| required.sleep(within)) {
+            if limit.is_none() {
+                required.enter_waits();
+                limit = required.sleep(within);
+            }
+            match &mut limit {
                 Some(limit) => limit.as_mut().poll(cx),
                 None => Poll::Ready(()),
             }
         })
         .await;
-        let (left, lost) = required.left_and_lost();
-        let all = required.len();
-        // What has no room yet is given up.
-        drop(required);
-        if left > 0 {
-            return Err(RequiredError::TimedOut {
-                left,
-                waited: within,
-            });
-        }
-        if lost > 0 {
-            return Err(RequiredError::Lost { lost });
-        }
+        let all = required.finish(within)?;
         self.buffered -= all;
         self.delivered += all;
         Ok(self)

@@ -24,7 +24,8 @@ pub struct ActorInfo {
     pub restarts: u64,
     /// Its mailbox; `None` for a supervisor.
     pub mailbox: Option<MailboxInfo>,
-    /// Whom its handler waits for: those it has asked, and those in whose mailbox it wants room. Sorted.
+    /// Whom its handler waits for: those it has asked, and those in whose mailbox it wants room, also for an event that
+    /// they are [required](crate::Subscription::required) to have. Sorted.
     pub waiting_for: Vec<Path>,
 }
 

@@ -375,6 +375,17 @@ impl<E: Event> Subscription<E> {
     /// While they do, their event is kept though the buffer may be full; it still comes to
     /// [expire](EventOverflow::Wait) or be [replaced](EventOverflow::LatestPerKey). For all
     /// others nothing is different.
+    ///
+    /// **To lose nothing**, as long as the process lives:
+    ///
+    /// - The subscription is `required` and gives nothing up: it has the default contract,
+    ///   [`DropNewest`](EventOverflow::DropNewest), by which only an event can be lost whose publisher does not wait.
+    /// - Every publisher says `publish(event).await_required(limit).await`, with a limit that is longer than the actor may
+    ///   take to get over whatever holds it up, a restart included.
+    /// - After [`TimedOut`](crate::RequiredError::TimedOut) an event that is kept still comes, and is not published again.
+    ///   Where `kept` is less than `left` there are others that have lost it.
+    /// - The mailbox lets senders [wait](crate::Overflow::Wait), as by default, so that nothing pushes out what is in.
+    /// - The actor is restarted whenever it fails, and [tries again](crate::Spec::retry) what it failed on.
     #[must_use]
     pub fn required(mut self) -> Self {
         self.is_required = true;

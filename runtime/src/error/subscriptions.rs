@@ -32,11 +32,17 @@ pub enum SubscribeError {
 #[non_exhaustive]
 pub enum RequiredError {
     /// Some have no room after all that time; each keeps the event or loses it, as its contract says.
+    ///
+    /// An event that is kept still comes, so who publishes it again sends it twice to those.
     TimedOut {
         /// How many.
         left: usize,
         /// How long it was waited for them.
         waited: Duration,
+        /// Their names, sorted; one stands here once for each actor that has a subscription of that name.
+        subscriptions: Vec<Arc<str>>,
+        /// How many of them keep the event, as there was place in their buffer; the others have lost it.
+        kept: usize,
     },
     /// Some have lost it: they have stopped or ended their subscription meanwhile, or their contract says so (its
     /// time was up, or a later event of its key came).
@@ -64,14 +70,36 @@ impl fmt::Display for SubscribeError {
 impl fmt::Display for RequiredError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            RequiredError::TimedOut { left, waited } => write!(
-                f,
-                "{left} required subscriptions had no room after {waited:?}; publish less, or wait for longer"
-            ),
-            RequiredError::Lost { lost } => write!(
-                f,
-                "{lost} required subscriptions have lost the event: they have ended meanwhile, or their contract gave it up"
-            ),
+            RequiredError::TimedOut {
+                left,
+                waited,
+                subscriptions,
+                kept,
+            } => {
+                let names: Vec<String> = subscriptions.iter().map(|s| format!("{s:?}")).collect();
+                let names = names.join(", ");
+                let fate = match (*left, left.saturating_sub(*kept)) {
+                    (1, 0) => "it keeps the event".to_owned(),
+                    (1, _) => "it has lost the event".to_owned(),
+                    (_, 0) => "they keep the event".to_owned(),
+                    (_, lost) => format!("{kept} keep the event, {lost} lost it"),
+                };
+                let s = if *left == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "required subscription{s} {names} had no room after {waited:?}, and {fate}; publish less, or wait for longer"
+                )
+            }
+            RequiredError::Lost { lost } => {
+                let (s, has, its) = match lost {
+                    1 => ("", "has", "it has ended meanwhile, or its"),
+                    _ => ("s", "have", "they have ended meanwhile, or their"),
+                };
+                write!(
+                    f,
+                    "{lost} required subscription{s} {has} lost the event: {its} contract gave it up"
+                )
+            }
         }
     }
 }

@@ -195,7 +195,8 @@ impl Declared<'_> {
         self
     }
 
-    /// Says that the sender waits for room: of an event that is [published so](crate::Context::publish_within).
+    /// Says that the sender waits for room: of an event that is [published so](crate::Context::publish_within), or whose
+    /// [required](crate::Subscription::required) subscriptions it [waits for](crate::Delivery::await_required).
     pub fn waits(self) -> Self {
         self.0.waits = true;
         self

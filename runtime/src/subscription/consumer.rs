@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep};
 use super::buffer::{Buffer, Kept, Key, Lost};
 use super::group::Fit;
 use super::meter::Meter;
-use super::required::{Holder, Waiting};
+use super::required::{Held, Holder};
 use super::{DropReason, EventOverflow, Gap};
 use crate::dead_letter::DeadLetterReason;
 use crate::entry::{Offered, Receive};
@@ -28,6 +28,7 @@ use crate::failure::guarded;
 use crate::mailbox::words::{GivenUp, Room, Ticket, WhenFull};
 use crate::postmark::Postmark;
 use crate::registry::Counts;
+use crate::waits::Node;
 use crate::{Event, EventId, Recipient};
 
 pub(super) struct Consumer<E: Event> {
@@ -41,10 +42,10 @@ pub(super) struct Consumer<E: Event> {
     state: Mutex<State<E>>,
 }
 
-type Place<E> = Kept<Parcel<E>, Arc<Waiting>>;
+type Place<E> = Kept<Parcel<E>, Held>;
 
 struct State<E: Event> {
-    buffer: Buffer<Parcel<E>, Arc<Waiting>>,
+    buffer: Buffer<Parcel<E>, Held>,
     head: Head,
     /// The head has lost its place in the buffer, and is to be taken out of the line.
     evicted: Option<(u64, Place<E>, DropReason)>,
@@ -195,7 +196,7 @@ impl<E: Event> Consumer<E> {
         self: &Arc<Self>,
         mut event: Parcel<E>,
         key: impl FnOnce() -> Option<Key>,
-        waits: impl FnOnce() -> Option<Arc<Waiting>>,
+        waits: impl FnOnce() -> Option<Held>,
     ) -> Fate {
         if !self.is_behind() {
             match self.tell(event) {
@@ -230,12 +231,7 @@ impl<E: Event> Consumer<E> {
     }
 
     #[cold]
-    fn deliver_later(
-        self: &Arc<Self>,
-        event: Parcel<E>,
-        key: Key,
-        waits: Option<Arc<Waiting>>,
-    ) -> Fate {
+    fn deliver_later(self: &Arc<Self>, event: Parcel<E>, key: Key, waits: Option<Held>) -> Fate {
         let holds = waits.is_some();
         let mut state = self.state.lock();
         if let Some(why) = state.over {
@@ -547,7 +543,7 @@ impl<E: Event> Consumer<E> {
         }
     }
 
-    fn delivered(&self, waits: Option<Arc<Waiting>>) {
+    fn delivered(&self, waits: Option<Held>) {
         self.meter.delivered();
         self.counts.delivered(1);
         if let Some(waits) = waits {
@@ -555,7 +551,7 @@ impl<E: Event> Consumer<E> {
         }
     }
 
-    fn lose_all(&self, lost: Lost<Parcel<E>, Arc<Waiting>>) {
+    fn lose_all(&self, lost: Lost<Parcel<E>, Held>) {
         for (_, kept, why) in lost {
             self.lose(kept, why, false);
         }
@@ -629,7 +625,7 @@ impl<E: Event> State<E> {
     }
 
     /// Sees to what those are that have lost their place: the head is to be taken out of the line, others are gone.
-    fn sort_out(&mut self, lost: &mut Lost<Parcel<E>, Arc<Waiting>>) {
+    fn sort_out(&mut self, lost: &mut Lost<Parcel<E>, Held>) {
         if let Some(head) = lost.iter().position(|(_, kept, _)| kept.event.is_none()) {
             self.evicted = Some(lost.remove(head));
         }
@@ -690,13 +686,23 @@ impl<E: Event> Wake for Consumer<E> {
 }
 
 impl<E: Event> Holder for Consumer<E> {
-    fn let_go(self: Arc<Self>, place: u64) {
+    fn let_go(self: Arc<Self>, place: u64) -> bool {
         let mut state = self.state.lock();
         let mut lost = state.buffer.let_go(place);
+        let is_kept = lost.iter().all(|(lost, ..)| *lost != place);
         state.sort_out(&mut lost);
         drop(state);
         self.lose_all(lost);
         self.pump();
+        is_kept
+    }
+
+    fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    fn node(&self) -> &Arc<Node> {
+        self.to.node()
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<Sleep>> {

@@ -9,30 +9,52 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Sleep;
 
+use crate::error::RequiredError;
 use crate::failure::guarded;
+use crate::role::wait_for_room;
+use crate::waits::{Edge, Node};
 
 /// How many of them have no room yet; shared by a publisher and the places of its event.
 #[derive(Default)]
-pub(crate) struct Waiting(Mutex<Inner>);
+struct Waiting(Mutex<Inner>);
 
 #[derive(Default)]
 struct Inner {
     left: usize,
     lost: usize,
+    /// One for each that was asked for.
+    fates: Vec<Fate>,
     waker: Option<Waker>,
 }
 
-impl Waiting {
+#[derive(Default)]
+struct Fate {
+    is_settled: bool,
+    /// The publisher, if it is an actor, waits for that one's room.
+    edge: Option<Edge>,
+}
+
+/// The publisher's interest in one place of its event.
+pub(super) struct Held {
+    waiting: Arc<Waiting>,
+    n: usize,
+}
+
+impl Held {
     /// The event has come into a mailbox, or is lost.
-    pub(super) fn settle(&self, is_delivered: bool) {
-        let mut inner = self.0.lock();
+    pub(super) fn settle(self, is_delivered: bool) {
+        let mut inner = self.waiting.0.lock();
         inner.left -= 1;
         inner.lost += usize::from(!is_delivered);
+        let fate = &mut inner.fates[self.n];
+        fate.is_settled = true;
+        let edge = fate.edge.take();
         let waker = match inner.left {
             0 => inner.waker.take(),
             _ => None,
         };
         drop(inner);
+        drop(edge);
         if let Some(waker) = waker
             && guarded(|| waker.wake()).is_err()
         {
@@ -43,8 +65,12 @@ impl Waiting {
 
 /// Whose buffer an event is kept in, the event's type forgotten.
 pub(crate) trait Holder: Send + Sync {
-    /// The publisher does not wait any longer: the event is kept as the contract says.
-    fn let_go(self: Arc<Self>, place: u64);
+    /// The publisher does not wait any longer: the event is kept as the contract says; whether it still is.
+    fn let_go(self: Arc<Self>, place: u64) -> bool;
+    /// The name of the subscription.
+    fn name(&self) -> &Arc<str>;
+    /// Its actor's place in the graph of who waits for whom.
+    fn node(&self) -> &Arc<Node>;
     fn sleep(&self, duration: Duration) -> Pin<Box<Sleep>>;
 }
 
@@ -52,18 +78,52 @@ pub(crate) trait Holder: Send + Sync {
 #[derive(Default)]
 pub(crate) struct Required {
     waiting: Arc<Waiting>,
-    holders: Vec<(Arc<dyn Holder>, u64)>,
+    holding: Vec<Holding>,
+}
+
+struct Holding {
+    holder: Arc<dyn Holder>,
+    place: u64,
+    /// Which of the fates is its.
+    n: usize,
 }
 
 impl Required {
     /// One more is to be waited for.
-    pub(super) fn waits(&self) -> Arc<Waiting> {
-        self.waiting.0.lock().left += 1;
-        Arc::clone(&self.waiting)
+    pub(super) fn waits(&self) -> Held {
+        let mut inner = self.waiting.0.lock();
+        inner.left += 1;
+        inner.fates.push(Fate::default());
+        Held {
+            waiting: Arc::clone(&self.waiting),
+            n: inner.fates.len() - 1,
+        }
     }
 
+    /// The latest that is to be waited for keeps the event in this place.
     pub(super) fn hold(&mut self, holder: Arc<dyn Holder>, place: u64) {
-        self.holders.push((holder, place));
+        let asked = self.waiting.0.lock().fates.len();
+        if let Some(n) = asked.checked_sub(1) {
+            self.holding.push(Holding { holder, place, n });
+        }
+    }
+
+    /// Notes whom the calling code waits for, if it is an actor's.
+    pub(crate) fn enter_waits(&self) {
+        for Holding { holder, n, .. } in &self.holding {
+            let Some(edge) = wait_for_room(holder.node()) else {
+                return;
+            };
+            let mut edge = Some(edge);
+            let mut inner = self.waiting.0.lock();
+            let fate = &mut inner.fates[*n];
+            if !fate.is_settled {
+                std::mem::swap(&mut fate.edge, &mut edge);
+            }
+            drop(inner);
+            // Of one that has it already.
+            drop(edge);
+        }
     }
 
     pub(crate) fn poll(&self, waker: &Waker) -> Poll<()> {
@@ -79,26 +139,62 @@ impl Required {
         Poll::Pending
     }
 
-    /// How many have no room yet, and how many have lost the event meanwhile.
-    pub(crate) fn left_and_lost(&self) -> (usize, usize) {
+    /// Says how it has ended, after so much time; how many that had no room at first have the event now.
+    pub(crate) fn finish(mut self, waited: Duration) -> Result<usize, RequiredError> {
         let inner = self.waiting.0.lock();
-        (inner.left, inner.lost)
+        let (left, lost) = (inner.left, inner.lost);
+        let has_room = |of: &Holding| inner.fates[of.n].is_settled;
+        let late: Vec<usize> = (0..self.holding.len())
+            .filter(|i| !has_room(&self.holding[*i]))
+            .collect();
+        drop(inner);
+        let all = self.holding.len();
+        if left > 0 {
+            let names = late
+                .iter()
+                .map(|i| Arc::clone(self.holding[*i].holder.name()));
+            let mut subscriptions: Vec<Arc<str>> = names.collect();
+            subscriptions.sort();
+            let is_late = |i: usize| late.contains(&i);
+            let kept = self.give_up().into_iter().enumerate();
+            let kept = kept.filter(|(i, is_kept)| *is_kept && is_late(*i)).count();
+            return Err(RequiredError::TimedOut {
+                left,
+                waited,
+                subscriptions,
+                kept,
+            });
+        }
+        if lost > 0 {
+            return Err(RequiredError::Lost { lost });
+        }
+        Ok(all)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.holders.len()
+    /// What has no room yet has to have some from now on, as all others; which of them keep it.
+    fn give_up(&mut self) -> Vec<bool> {
+        let mut inner = self.waiting.0.lock();
+        let edges = inner.fates.iter_mut().map(|fate| fate.edge.take());
+        let edges: Vec<Option<Edge>> = edges.collect();
+        drop(inner);
+        drop(edges);
+        let holding = self.holding.drain(..);
+        let kept = holding.map(|Holding { holder, place, .. }| holder.let_go(place));
+        kept.collect()
     }
 
     /// A timer of their system; there is one at least that holds the event.
     pub(crate) fn sleep(&self, duration: Duration) -> Option<Pin<Box<Sleep>>> {
-        let (holder, _) = self.holders.first()?;
-        Some(holder.sleep(duration))
+        let first = self.holding.first()?;
+        Some(first.holder.sleep(duration))
     }
 }
 
 impl fmt::Debug for Required {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (left, lost) = self.left_and_lost();
+        let inner = self.waiting.0.lock();
+        let (left, lost) = (inner.left, inner.lost);
+        drop(inner);
         let mut f = f.debug_struct("Required");
         f.field("left", &left).field("lost", &lost).finish()
     }
@@ -106,8 +202,8 @@ impl fmt::Debug for Required {
 
 impl Drop for Required {
     fn drop(&mut self) {
-        for (holder, place) in self.holders.drain(..) {
-            holder.let_go(place);
+        if !self.holding.is_empty() {
+            self.give_up();
         }
     }
 }
