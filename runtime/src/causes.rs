@@ -499,6 +499,9 @@ impl System {
     /// sorts behind those given before. In a [simulated](crate::Builder::simulated) system ids and times are the same
     /// in each run of the same seed; its time begins with the year 2000.
     ///
+    /// It is also how a publisher learns the id of what it publishes here, to look for its
+    /// [effects](Self::effects_of) or to log it: it publishes the event [with the envelope](Self::publish_received).
+    ///
     /// # Examples
     ///
     /// ```
@@ -514,6 +517,9 @@ impl System {
     /// assert_eq!(event.envelope.source, "/home");
     /// let json = serde_json::to_string(&event)?;
     /// assert!(json.starts_with(r#"{"specversion":"1.0","id":""#));
+    /// let id = event.envelope.id.clone();
+    /// system.publish_received(event);
+    /// println!("published {id}");
     /// # system.stop().await;
     /// # Ok(())
     /// # })
@@ -538,7 +544,8 @@ impl System {
     /// Returns what led to an event or message, beginning with itself: its cause, the cause of that, and so on.
     ///
     /// It goes back as far as the system [remembers](crate::Builder::keep_causes): the last one may have a
-    /// [cause](CausalRecord::cause) that is forgotten. It is empty where the event itself is, or nothing is kept.
+    /// [cause](CausalRecord::cause) that is forgotten. It is empty where the event itself is, or nothing is kept, as by
+    /// default: that is decided when the system is built.
     ///
     /// # Examples
     ///

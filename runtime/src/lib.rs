@@ -22,6 +22,25 @@
 //!   as a [`DeadLetter`]. For every actor, at any moment at rest,
 //!   *sent = handled + failed + rejected + dropped + queued* ([`Ledger`]).
 
+//! # Events
+//!
+//! An event is published to whoever has subscribed to its type, and who publishes knows none of them:
+//! [`Context::publish`], [`Context::subscribe`]. Beyond that:
+//!
+//! | I want ... | use ... |
+//! |---|---|
+//! | only events of some subjects or keys, or that a condition holds for | [`Subscription::subject`], [`key`](Subscription::key), [`filter`](Subscription::filter) |
+//! | to say what becomes of events for which I have no room | [`Subscription::when_full`], [`EventOverflow`] |
+//! | to be told what I have missed | [`Subscription::gaps_to`] |
+//! | the last event of each key when I come | [`Event::retained`], [`Subscription::replay`] |
+//! | several actors to share the events | [`Subscription::group`] |
+//! | publishers to be no faster than I am, and to lose nothing | [`Subscription::required`], [`Delivery::await_required`] |
+//! | the id, time, source and cause of an event | [`Subscription::with_envelope`], [`Context::envelope`] |
+//! | events to come from or go to a broker or a web hook | [`CloudEvent`], [`System::publish_received`], [`System::envelope_of`] |
+//! | to know what led to an event, or to a dead letter | [`Builder::keep_causes`], [`System::causes_of`] |
+//! | to know who fills a mailbox | [`MailboxInfo::sources`] |
+//! | to see what flows between the actors, and what is not as I declared it | [`System::flow_graph`], [`Actor::flow`] |
+//!
 //! # In a handler
 //!
 //! Handlers run on tokio, so what is written for tokio works in them: its timers,
@@ -70,6 +89,9 @@
 //! runs out.
 //!
 //! # Testing
+//!
+//! The kit for it is the crate `greenroom-testkit` (`tests/kit` in the repository): probes, virtual time, faults, checks,
+//! and whole systems simulated from many seeds, with a failure made short. Without it:
 //!
 //! In a test, let the system live in the test's own runtime with its clock
 //! paused: a day passes in milliseconds, and everything has happened that can

@@ -54,7 +54,12 @@ pub struct MailboxInfo {
     pub retried: u64,
     /// Messages given back to their senders.
     pub rejected: u64,
-    /// Messages lost.
+    /// Messages lost: for which there was no room where the mailbox or a plain subscription loses them, queued ones that
+    /// made room or were left when the actor stopped, those of cancelled timers and earlier lives, those that came too late.
+    ///
+    /// What a [`Subscription`](crate::Subscription) gives up of the events that it keeps is not among them, unless the
+    /// event stood in line already: it is counted by the subscription, with its reason, in
+    /// [`SubscriptionDropped`](crate::Metric::SubscriptionDropped), and in [`Ledger::dropped`](crate::Ledger::dropped).
     pub dropped: u64,
     /// Who sends what is queued or waits for room, the largest share first; empty if nothing is.
     pub sources: Vec<MailboxSource>,

@@ -192,7 +192,7 @@ impl fmt::Display for Gap {
 /// Which events an actor wants, and on which terms; see [`Context::subscribe_with`](crate::Context::subscribe_with).
 ///
 /// The name tells it from the actor's other subscriptions to the same type, and is
-/// what it is counted by. All conditions have to hold. An event that finds the
+/// what it is counted by: those of one name are counted together, whichever actors have them. All conditions have to hold. An event that finds the
 /// actor's mailbox full is kept by the subscription, up to its
 /// [`buffer`](Self::buffer), and let in as soon as there is room; the publisher
 /// does not wait.
@@ -345,11 +345,10 @@ impl<E: Event> Subscription<E> {
         self
     }
 
-    /// Is given the last event of each [retained](Event::retained) key first, in the order in which these were published.
+    /// Is given the last event of each [retained](Event::retained) key before all that is published from here on, in the order in which these were published.
     ///
-    /// They come before all that is published from here on: none is missed in
-    /// between, and none comes twice. Each life of the actor has them
-    /// once, behind what is queued for it, or again where it begins anew after it was
+    /// None is missed in between, and none comes twice. They stand behind what is queued in the mailbox already. Each
+    /// life of the actor has them once, or again where it begins anew after it was
     /// [disconnected](EventOverflow::Disconnect) or had unsubscribed. So what a life had not handled when it
     /// failed may come to the next one twice, once from the queue and once as the last of its key; and so may what
     /// came under terms without replay.

@@ -374,7 +374,9 @@ where
     /// Sets how many decisions there may be in one run, each turn of the scenario counted as one; a million by default.
     ///
     /// Actors that keep each other busy, and scenarios that wait for something
-    /// in a loop that only yields, let no virtual time pass: this ends them.
+    /// in a loop that only yields, let no virtual time pass: this ends them. It also ends what goes on after the
+    /// scenario has returned: actors with timers do so until the [limit](Self::limit), unless the scenario ends with
+    /// `system.stop().await`.
     pub fn decisions(mut self, most: u64) -> Self {
         self.decisions_max = most.max(1);
         self

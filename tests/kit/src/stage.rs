@@ -158,7 +158,8 @@ impl State {
         if is_last {
             let max = self.decisions;
             let text = format!(
-                "{max} decisions, and it goes on: the actors or the scenario keep themselves busy"
+                "{max} decisions, and it goes on: the actors or the scenario keep themselves busy; \
+                 where actors have timers, end the scenario with `system.stop().await`"
             );
             self.find(now, Violation::new("decisions", "", text));
         }
