@@ -13,7 +13,12 @@ use std::time::{Duration, Instant};
 
 #[path = "../../../../runtime/src"]
 mod runtime {
-    #[allow(dead_code, unreachable_pub, reason = "this program uses a part of it")]
+    #[allow(
+        dead_code,
+        unreachable_pub,
+        unused_imports,
+        reason = "this program uses a part of it"
+    )]
     pub(crate) mod subject;
 }
 
